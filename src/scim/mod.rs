@@ -1,0 +1,9 @@
+//! RFC 7643 and RFC 7644 as functions of their arguments.
+//!
+//! Nothing here opens a file or a socket, reads a clock or knows a tenant: JSON and schema go in, JSON or a
+//! [`ScimError`] comes out. What is read from a client passes through `dialect` first, which forgives what
+//! Entra, Okta and others are known to send; everything behind it is strict.
+
+mod error;
+
+pub use error::{ScimError, ScimType};
