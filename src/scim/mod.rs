@@ -4,6 +4,11 @@
 //! [`ScimError`] comes out. What is read from a client passes through `dialect` first, which forgives what
 //! Entra, Okta and others are known to send; everything behind it is strict.
 
+pub mod discovery;
 mod error;
+pub mod filter;
+pub mod path;
+pub mod resource;
+pub mod schema;
 
 pub use error::{ScimError, ScimType};

@@ -4,4 +4,5 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+mod filters; // what filters mean: data/filters.txt over data/people.json
 mod tidy; // the shape of the tree: arrows, sizes, names

@@ -1,0 +1,231 @@
+//! A resource's JSON: what is kept, and what is shown.
+//!
+//! A *document* is what the store keeps of a resource: the client's attributes under the schema's spelling of their
+//! names, values byte for byte, extension objects under their URN. It never holds `schemas`, `id`, `meta`, nor the
+//! membership attribute (`members` of a Group, `groups` of a User): [`assemble`] adds those.
+
+use caseless::Caseless;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use unicode_normalization::UnicodeNormalization;
+
+use super::schema::{Kind, ResourceType};
+
+/// A JSON object of attributes.
+pub type Document = Map<String, Value>;
+
+/// The attribute that decides a user's role; see [`settle_role_name`].
+pub(super) const ROLE_NAME: &str = "roleName";
+
+/// What extension URNs of the pattern that Microsoft asks admins to follow begin with (entra.md §2.1).
+const EXTENSION_PREFIX: &str = "urn:ietf:params:scim:schemas:extension:";
+
+/// What the service provider adds to a document.
+#[derive(Clone, Debug)]
+pub struct Meta<'a> {
+    /// `meta.resourceType`, and the endpoint in `meta.location`.
+    pub kind: Kind,
+    /// The resource's `id`.
+    pub id: &'a str,
+    /// `meta.created`.
+    pub created: Timestamp,
+    /// `meta.lastModified`.
+    pub last_modified: Timestamp,
+    /// Counts from 1; `meta.version` is its [`etag`].
+    pub version: i64,
+    /// URL of the SCIM root without a slash at its end, as in `https://HOST/scim/v2`.
+    pub base: &'a str,
+}
+
+/// The entity tag of a version, a weak one: `W/"3"` (RFC 7644 §3.14).
+pub fn etag(version: i64) -> String {
+    format!("W/\"{version}\"")
+}
+
+/// The resource as a client sees it: `document` with `schemas` (core plus each extension object's URN), `id`, `meta`
+/// and, if given, the membership attribute's values.
+pub fn assemble(document: Document, meta: &Meta<'_>, membership: Option<Vec<Value>>) -> Document {
+    let mut resource = document;
+    let mut schemas = vec![Value::from(meta.kind.resource_type().core.id.as_str())];
+    schemas.extend(
+        resource
+            .keys()
+            .filter(|key| is_urn(key))
+            .map(|urn| Value::from(urn.as_str())),
+    );
+    resource.insert("schemas".to_owned(), schemas.into());
+    resource.insert("id".to_owned(), meta.id.into());
+    resource.insert(
+        "meta".to_owned(),
+        json!({
+            "resourceType": meta.kind.as_str(),
+            "created": date_time(meta.created),
+            "lastModified": date_time(meta.last_modified),
+            "location": format!("{}/{}/{}", meta.base, meta.kind.endpoint(), meta.id),
+            "version": etag(meta.version),
+        }),
+    );
+    // A user's empty `groups` is unassigned and left out (RFC 7643 §2.5); a group's empty `members` is shown, for
+    // Entra reads it back after each create.
+    if let Some(values) = membership
+        && (meta.kind == Kind::Group || !values.is_empty())
+    {
+        resource.insert(meta.kind.membership_attribute().to_owned(), values.into());
+    }
+    resource
+}
+
+/// RFC 3339 in UTC, always with milliseconds, so that equal lengths sort like the times they stand for.
+fn date_time(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+/// `text` folded for caseless comparison: two names are the same if their foldings are (Unicode's canonical caseless
+/// match, §3.13 D145). Not for display.
+pub fn fold(text: &str) -> String {
+    text.nfd().default_case_fold().nfc().collect()
+}
+
+/// The attribute that names the resource (`userName` or `displayName`), e.g. for a log line. Empty where unassigned.
+pub fn name_of<'a>(document: &'a Document, resource_type: &ResourceType) -> &'a str {
+    document
+        .get(resource_type.kind.name_attribute())
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// Whether a key of a document is an extension's URN and not an attribute's name.
+pub(super) fn is_urn(key: &str) -> bool {
+    starts_with(key, "urn:")
+}
+
+/// Whether `urn` has the form `urn:ietf:params:scim:schemas:extension:<X>:2.0:<type name>`, which Microsoft tells admins to
+/// give to the attributes that they add.
+pub(super) fn is_extension_of(urn: &str, kind: Kind) -> bool {
+    let suffix = format!(":2.0:{}", kind.as_str());
+    let name = starts_with(urn, EXTENSION_PREFIX)
+        .then(|| &urn[EXTENSION_PREFIX.len()..])
+        .and_then(|rest| {
+            rest.len()
+                .checked_sub(suffix.len())
+                .and_then(|at| rest.split_at_checked(at))
+        });
+    name.is_some_and(|(name, end)| !name.is_empty() && end.eq_ignore_ascii_case(&suffix))
+}
+
+fn starts_with(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// `key` as `object` spells it, else as given: names and URNs compare without ASCII case.
+pub(super) fn spelled_in(object: &Document, key: &str) -> String {
+    object
+        .keys()
+        .find(|present| present.eq_ignore_ascii_case(key))
+        .map_or_else(|| key.to_owned(), String::clone)
+}
+
+/// Makes a user's `roleName` and the `roleName` in extension objects one attribute.
+///
+/// Admins who follow Microsoft's naming rule map a role to `urn:…:extension:<X>:2.0:User:roleName`. Entra reads it back
+/// from there, and sends it again for ever if it isn't found, while the product goes by the plain one. So the
+/// extension's copy always follows the plain attribute.
+pub(super) fn settle_role_name(document: &mut Document, kind: Kind) {
+    if kind != Kind::User {
+        return;
+    }
+    let plain = document.get(ROLE_NAME).cloned();
+    document.retain(|urn, object| {
+        let Value::Object(object) = object else {
+            return true;
+        };
+        if !is_extension_of(urn, Kind::User) {
+            return true;
+        }
+        let key = spelled_in(object, ROLE_NAME);
+        match (&plain, object.contains_key(&key)) {
+            (Some(value), true) => drop(object.insert(key, value.clone())),
+            (None, true) => drop(object.remove(&key)),
+            (_, false) => {}
+        }
+        !object.is_empty()
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: Value) -> Document {
+        let Value::Object(object) = value else {
+            panic!("not an object: {value}")
+        };
+        object
+    }
+
+    #[test]
+    fn shows_schemas_id_and_meta_around_the_document() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let meta = Meta {
+            kind: Kind::User,
+            id: "42",
+            created: at("2026-11-24T13:27:25.123456Z"),
+            last_modified: at("2026-11-24T14:00:00Z"),
+            version: 3,
+            base: "https://scim.example/scim/v2",
+        };
+        let document = object(json!({"userName": "ada", "urn:example:x:2.0:User": {"a": 1}}));
+        let shown = assemble(document, &meta, Some(vec![json!({"value": "g"})]));
+        assert_eq!(
+            Value::Object(shown),
+            json!({
+                "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User", "urn:example:x:2.0:User"],
+                "id": "42",
+                "userName": "ada",
+                "groups": [{"value": "g"}],
+                "urn:example:x:2.0:User": {"a": 1},
+                "meta": {
+                    "resourceType": "User",
+                    "created": "2026-11-24T13:27:25.123Z",
+                    "lastModified": "2026-11-24T14:00:00.000Z",
+                    "location": "https://scim.example/scim/v2/Users/42",
+                    "version": "W/\"3\"",
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn folds_case_and_composition() {
+        assert_eq!(fold("Zoë@EXAMPLE.com"), fold("ZOE\u{308}@example.COM"));
+        assert_eq!(fold("STRASSE"), fold("straße"));
+        assert_ne!(fold("ada"), fold("ade"));
+    }
+
+    #[test]
+    fn knows_the_extension_urns_that_microsoft_prescribes() {
+        let is = |urn: &str| is_extension_of(urn, Kind::User);
+        assert!(is("urn:ietf:params:scim:schemas:extension:Acme:2.0:User"));
+        assert!(is(
+            "URN:ietf:params:scim:schemas:extension:acme.co:2.0:user"
+        ));
+        assert!(!is("urn:ietf:params:scim:schemas:extension:acme:2.0:Group"));
+        assert!(!is("urn:ietf:params:scim:schemas:extension::2.0:User"));
+        assert!(!is("urn:ietf:params:scim:schemas:extension:2.0:User"));
+        assert!(!is("urn:ietf:params:scim:schemas:core:2.0:User"));
+        assert!(!is("urn:ietf:params:scim:schemas:extension:é"));
+    }
+
+    #[test]
+    fn an_extensions_role_name_follows_the_plain_one() {
+        let urn = "urn:ietf:params:scim:schemas:extension:acme:2.0:User";
+        let mut document =
+            object(json!({"roleName": "Admin", urn: {"RoleName": "Member", "badge": "7"}}));
+        settle_role_name(&mut document, Kind::User);
+        assert_eq!(document[urn], json!({"RoleName": "Admin", "badge": "7"}));
+        document.remove("roleName");
+        settle_role_name(&mut document, Kind::User);
+        assert_eq!(document[urn], json!({"badge": "7"}));
+    }
+}
