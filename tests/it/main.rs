@@ -5,4 +5,6 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 mod filters; // what filters mean: data/filters.txt over data/people.json
+mod patches; // what PATCH does: data/patch/*.json
+mod rfc; // the RFC's own figures: data/rfc/*.json
 mod tidy; // the shape of the tree: arrows, sizes, names

@@ -1,0 +1,431 @@
+//! Messages around resources (RFC 7644 §3.4.2, §3.4.3): reading JSON, queries and lists.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value, json};
+
+use super::ScimError;
+use super::filter::Filter;
+use super::path::AttrPath;
+use super::validate::excerpt;
+
+const LIST_RESPONSE_URN: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
+const SEARCH_REQUEST_URN: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+
+/// Deepest nesting of a body that is read. A SCIM resource needs five levels.
+const MAX_DEPTH: usize = 64;
+
+/// Reads a request body: UTF-8, at most 64 levels deep, no key twice in an object, no NUL in a string.
+///
+/// A key that is there twice would mean one thing to us and another to a proxy or a log that reads the other one. NUL
+/// ends a string in SQLite's functions, so no name may hold it.
+///
+/// # Errors
+/// 400 `invalidSyntax` with the line and column.
+pub fn parse_json(body: &[u8]) -> Result<Value, ScimError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = Strict { depth: 0 }.deserialize(&mut deserializer);
+    value
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| {
+            ScimError::invalid_syntax(format!("the body can't be read as JSON: {error}"))
+        })
+}
+
+/// Reads a JSON value at this depth.
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: serde::de::Error>(self) -> Result<Strict, E> {
+        if self.depth == MAX_DEPTH {
+            return Err(E::custom(format!("more than {MAX_DEPTH} levels")));
+        }
+        Ok(Strict {
+            depth: self.depth + 1,
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
+        self.visit_string(text.to_owned())
+    }
+
+    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Value, E> {
+        if text.contains('\0') {
+            return Err(E::custom("a string contains the character U+0000"));
+        }
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(inner)? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut members = Map::new();
+        while let Some(key) = object.next_key::<String>()? {
+            if key.contains('\0') {
+                return Err(A::Error::custom("a key contains the character U+0000"));
+            }
+            if members.contains_key(&key) {
+                return Err(A::Error::custom(format!(
+                    "the key \"{}\" is there twice",
+                    excerpt(&key)
+                )));
+            }
+            members.insert(key, object.next_value_seed(inner)?);
+        }
+        Ok(members.into())
+    }
+}
+
+/// `attributes` / `excludedAttributes` (RFC 7644 §3.9). Both given: `attributes` wins.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Projection {
+    /// Only these, and what is returned always.
+    pub attributes: Vec<AttrPath>,
+    /// All but these.
+    pub excluded_attributes: Vec<AttrPath>,
+}
+
+/// A query, by URL or by SearchRequest (RFC 7644 §3.4.2, §3.4.3).
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchRequest {
+    /// Which attributes the answer shows.
+    pub projection: Projection,
+    /// Parsed, but not checked against a schema.
+    pub filter: Option<Filter>,
+    /// The attribute to sort by.
+    pub sort_by: Option<AttrPath>,
+    /// `sortOrder` is `descending`.
+    pub descending: bool,
+    /// 1-based; below 1 is read as 1.
+    pub start_index: u64,
+    /// None: the default page size; negative is read as 0. The caller caps it.
+    pub count: Option<u64>,
+}
+
+impl Default for SearchRequest {
+    /// The first page of everything.
+    fn default() -> SearchRequest {
+        SearchRequest {
+            projection: Projection::default(),
+            filter: None,
+            sort_by: None,
+            descending: false,
+            start_index: 1,
+            count: None,
+        }
+    }
+}
+
+impl Projection {
+    /// From a URL's query, decoded. Unknown parameters are ignored.
+    ///
+    /// # Errors
+    /// 400 `invalidValue` for what isn't a list of attribute names; unknown names are no error.
+    pub fn from_query(query: &[(String, String)]) -> Result<Projection, ScimError> {
+        let mut projection = Projection::default();
+        for (name, value) in query {
+            projection.read(name, value)?;
+        }
+        Ok(projection)
+    }
+
+    /// Takes a parameter if it is one of the two. Their names compare in any case.
+    fn read(&mut self, name: &str, value: &str) -> Result<(), ScimError> {
+        let (list, name) = if name.eq_ignore_ascii_case("attributes") {
+            (&mut self.attributes, "attributes")
+        } else if name.eq_ignore_ascii_case("excludedAttributes") {
+            (&mut self.excluded_attributes, "excludedAttributes")
+        } else {
+            return Ok(());
+        };
+        for attribute in value
+            .split(',')
+            .map(str::trim)
+            .filter(|attribute| !attribute.is_empty())
+        {
+            list.push(attribute_path(name, attribute)?);
+        }
+        Ok(())
+    }
+}
+
+impl SearchRequest {
+    /// From a URL's query, decoded. Unknown parameters (Entra's `aadOptscim062020`) are ignored, and so is an empty
+    /// value of a known one.
+    ///
+    /// # Errors
+    /// 400 `invalidFilter` for the filter's syntax, 400 `invalidValue` for another parameter's.
+    pub fn from_query(query: &[(String, String)]) -> Result<SearchRequest, ScimError> {
+        let mut request = SearchRequest::default();
+        for (name, value) in query.iter().filter(|(_, value)| !value.trim().is_empty()) {
+            request.read(name, value)?;
+        }
+        Ok(request)
+    }
+
+    /// From a SearchRequest body; `schemas` must name its URN.
+    ///
+    /// # Errors
+    /// As [`SearchRequest::from_query`], and 400 `invalidSyntax` for what isn't a SearchRequest.
+    pub fn from_json(body: &Value) -> Result<SearchRequest, ScimError> {
+        let Value::Object(body) = body else {
+            return Err(ScimError::invalid_syntax(
+                "the body is not an object where a SearchRequest was expected",
+            ));
+        };
+        let named = body.iter().any(|(key, value)| {
+            key.eq_ignore_ascii_case("schemas") && names_urn(value, SEARCH_REQUEST_URN)
+        });
+        if !named {
+            return Err(ScimError::invalid_syntax(format!(
+                "schemas does not contain {SEARCH_REQUEST_URN}"
+            )));
+        }
+        let mut request = SearchRequest::default();
+        for (key, value) in body {
+            match value {
+                Value::String(text) if !text.trim().is_empty() => request.read(key, text)?,
+                Value::Number(_) | Value::Bool(_) => request.read(key, &value.to_string())?,
+                Value::Array(names) => {
+                    for name in names.iter().filter_map(Value::as_str) {
+                        request.projection.read(key, name)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(request)
+    }
+
+    fn read(&mut self, name: &str, value: &str) -> Result<(), ScimError> {
+        match name.to_ascii_lowercase().as_str() {
+            "filter" => self.filter = Some(Filter::parse(value)?),
+            "sortby" => self.sort_by = Some(attribute_path("sortBy", value.trim())?),
+            "sortorder" => self.descending = descending(value.trim())?,
+            "startindex" => self.start_index = whole_number("startIndex", value.trim())?.max(1),
+            "count" => self.count = Some(whole_number("count", value.trim())?),
+            _ => self.projection.read(name, value)?,
+        }
+        Ok(())
+    }
+}
+
+fn names_urn(schemas: &Value, urn: &str) -> bool {
+    let is = |value: &Value| {
+        value
+            .as_str()
+            .is_some_and(|text| text.eq_ignore_ascii_case(urn))
+    };
+    schemas
+        .as_array()
+        .is_some_and(|schemas| schemas.iter().any(is))
+}
+
+fn attribute_path(parameter: &str, text: &str) -> Result<AttrPath, ScimError> {
+    AttrPath::parse(text)
+        .map_err(|error| ScimError::invalid_value(format!("{parameter}: {}", error.detail())))
+}
+
+fn descending(text: &str) -> Result<bool, ScimError> {
+    if text.eq_ignore_ascii_case("descending") {
+        return Ok(true);
+    }
+    if text.eq_ignore_ascii_case("ascending") {
+        return Ok(false);
+    }
+    Err(ScimError::invalid_value(format!(
+        "sortOrder is \"{}\" where ascending or descending was expected",
+        excerpt(text)
+    )))
+}
+
+/// A whole number; a negative one counts as 0 (RFC 7644 §3.4.2.4).
+fn whole_number(parameter: &str, text: &str) -> Result<u64, ScimError> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    // i64's range is SQLite's, and what most clients can read back.
+    match digits.parse::<i64>() {
+        Ok(number) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(if negative { 0 } else { number.unsigned_abs() })
+        }
+        _ => Err(ScimError::invalid_value(format!(
+            "{parameter} is \"{}\" where a whole number was expected",
+            excerpt(text)
+        ))),
+    }
+}
+
+/// A ListResponse (RFC 7644 §3.4.2). `start_index` is 1-based; `total_results` counts all pages.
+pub fn list_response(total_results: u64, start_index: u64, resources: Vec<Value>) -> Value {
+    json!({
+        "schemas": [LIST_RESPONSE_URN],
+        "totalResults": total_results,
+        "startIndex": start_index,
+        "itemsPerPage": resources.len(),
+        "Resources": resources,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(body: &str) -> String {
+        parse_json(body.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reads_json_as_it_is() {
+        let text = r#"{"a":[1,-2,2.5,true,null,"ü😀"],"b":{"a":{}}}"#;
+        assert_eq!(
+            parse_json(text.as_bytes()).unwrap(),
+            serde_json::from_str::<Value>(text).unwrap()
+        );
+    }
+
+    #[test]
+    fn refuses_what_two_readers_could_read_differently() {
+        assert!(
+            refusal(r#"{"a":1,"b":{"c":1,"c":2}}"#)
+                .contains("\"c\" is there twice at line 1 column 2")
+        );
+        assert!(refusal("{\"a\":\n\"\\u0000\"}").contains("U+0000 at line 2"));
+        assert!(refusal("{\"a\\u0000\":1}").contains("a key contains"));
+        assert!(refusal("{} {}").contains("trailing characters"));
+        assert!(refusal("").contains("EOF"));
+        assert!(parse_json(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn refuses_to_go_deeper_than_64_levels() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse_json(nested(64).as_bytes()).is_ok());
+        assert!(refusal(&nested(65)).contains("more than 64 levels"));
+        assert!(parse_json("[".repeat(1_000_000).as_bytes()).is_err());
+    }
+
+    fn query(pairs: &[(&str, &str)]) -> Result<SearchRequest, ScimError> {
+        let pairs: Vec<_> = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        SearchRequest::from_query(&pairs)
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_brought_into_it() {
+        let request = query(&[("startIndex", "-5"), ("count", "-1")]).unwrap();
+        assert_eq!((request.start_index, request.count), (1, Some(0)));
+        assert_eq!(query(&[("STARTINDEX", "0")]).unwrap().start_index, 1);
+        for (name, value) in [
+            ("count", "ten"),
+            ("startIndex", "1.5"),
+            ("count", "99999999999999999999"),
+            ("count", "-"),
+            ("sortOrder", "up"),
+        ] {
+            assert!(query(&[(name, value)]).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_empty_parameters_are_ignored() {
+        let request = query(&[
+            ("aadOptscim062020", ""),
+            ("filter", ""),
+            ("count", " "),
+            ("x", "y"),
+        ])
+        .unwrap();
+        assert_eq!(request, SearchRequest::default());
+    }
+
+    #[test]
+    fn a_search_request_says_the_same_as_a_query() {
+        let by_url = query(&[
+            ("attributes", "userName, name.givenName"),
+            ("sortBy", "userName"),
+            ("sortOrder", "Descending"),
+            ("startIndex", "3"),
+            ("count", "7"),
+            ("filter", "userName eq \"ada\""),
+        ]);
+        let by_body = SearchRequest::from_json(&json!({
+            "schemas": [SEARCH_REQUEST_URN],
+            "attributes": ["userName", "name.givenName"],
+            "sortBy": "userName",
+            "sortOrder": "descending",
+            "startIndex": 3,
+            "count": 7,
+            "filter": "userName eq \"ada\"",
+        }));
+        let by_url = by_url.unwrap();
+        assert_eq!(by_body.unwrap(), by_url);
+        assert!(by_url.descending);
+        assert_eq!(by_url.projection.attributes.len(), 2);
+        assert!(SearchRequest::from_json(&json!({"schemas": ["x"]})).is_err());
+    }
+
+    #[test]
+    fn a_list_counts_what_it_holds() {
+        let list = list_response(5, 3, vec![json!({}), json!({})]);
+        assert_eq!(
+            (
+                &list["totalResults"],
+                &list["startIndex"],
+                &list["itemsPerPage"]
+            ),
+            (&json!(5), &json!(3), &json!(2))
+        );
+    }
+}
