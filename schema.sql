@@ -1,0 +1,147 @@
+-- The complete, newest schema of rollcall.db, and the dictionary of what is in it.
+--
+-- A new file gets this whole; an older one gets the steps in src/store/upgrade.rs, which also sets
+-- application_id and user_version. Times are unix milliseconds. A `row` number is for joins inside the file
+-- and never leaves it; what the outside knows is the `id`. "Folded" is full Unicode case folding after NFD.
+
+-- An organisation. It owns everything below it, and deleting it deletes all of that.
+CREATE TABLE tenant (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused: a late log line must not reach another tenant
+    name      TEXT    NOT NULL,                  -- as the operator wrote it
+    name_key  TEXT    NOT NULL UNIQUE,           -- folded name
+    created   INTEGER NOT NULL,
+    paused    INTEGER                            -- since when SCIM is answered 503; NULL: it isn't
+) STRICT;
+
+-- A bearer token, of which only the hash is kept. Never deleted but with its tenant, so that the log can name it.
+CREATE TABLE token (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant       INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    kind         TEXT    NOT NULL CHECK (kind IN ('scim', 'api')), -- what it opens
+    label        TEXT    NOT NULL,        -- the operator's name for it
+    prefix       TEXT    NOT NULL,        -- its first characters, to tell tokens apart
+    hash         BLOB    NOT NULL UNIQUE, -- SHA-256 of the whole token; its 256 random bits need no slow hash
+    created      INTEGER NOT NULL,
+    expires      INTEGER,                 -- NULL: never
+    revoked      INTEGER,                 -- NULL: it isn't
+    last_used    INTEGER,                 -- to the minute, so that not every request writes this row
+    last_address TEXT                     -- the client's address then
+) STRICT;
+
+CREATE INDEX token_tenant ON token (tenant);
+
+-- A SCIM User or Group. What the client sent is one JSON document, for three reasons: attributes are echoed
+-- as they came, unknown extensions cost no columns, and a PATCH rewrites one value. The columns before it repeat
+-- what is matched, joined or sorted by. Deleting sets deleted_at: every live query excludes those rows, and the
+-- unique indexes don't see them, so a name is free again at once.
+CREATE TABLE resource (
+    row           INTEGER PRIMARY KEY,
+    tenant        INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    kind          TEXT    NOT NULL CHECK (kind IN ('User', 'Group')),
+    id            TEXT    NOT NULL UNIQUE, -- UUID v7, lower case; never reused
+    name_key      TEXT    NOT NULL,        -- folded userName of a User, folded displayName of a Group
+    display       TEXT    NOT NULL,        -- what memberships show: displayName, else userName
+    external_id   TEXT,                    -- externalId, compared exactly; NULL: none, or an empty one
+    active        INTEGER,                 -- active: 0 or 1; NULL: never said, which counts as active
+    role_name     TEXT,                    -- roleName as sent
+    created       INTEGER NOT NULL,
+    last_modified INTEGER NOT NULL,
+    version       INTEGER NOT NULL,        -- 1 at first, meta.version is made of it
+    deleted_at    INTEGER,                 -- NULL: live
+    document      TEXT    NOT NULL         -- JSON; last, so that its overflow pages are read only when it is
+) STRICT;
+
+CREATE UNIQUE INDEX resource_name ON resource (tenant, kind, name_key) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX resource_external_id ON resource (tenant, kind, external_id) WHERE deleted_at IS NULL;
+-- The order of a list, by row within these. Not partial, because then it would not cover "deleted_at IS NULL", and
+-- because ON DELETE CASCADE finds a tenant's rows by it.
+CREATE INDEX resource_order ON resource (tenant, kind, deleted_at);
+CREATE INDEX resource_active ON resource (tenant, kind, deleted_at, active);
+
+-- How many live resources there are, so that totalResults of a whole list needs no scan. Kept by the triggers.
+CREATE TABLE tally (
+    tenant INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    kind   TEXT    NOT NULL,
+    live   INTEGER NOT NULL,
+    PRIMARY KEY (tenant, kind)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER resource_comes AFTER INSERT ON resource WHEN new.deleted_at IS NULL BEGIN
+    INSERT INTO tally (tenant, kind, live) VALUES (new.tenant, new.kind, 1)
+        ON CONFLICT (tenant, kind) DO UPDATE SET live = live + 1;
+END;
+
+CREATE TRIGGER resource_goes AFTER UPDATE OF deleted_at ON resource
+WHEN old.deleted_at IS NULL AND new.deleted_at IS NOT NULL BEGIN
+    UPDATE tally SET live = live - 1 WHERE tenant = new.tenant AND kind = new.kind;
+END;
+
+CREATE TRIGGER resource_returns AFTER UPDATE OF deleted_at ON resource
+WHEN old.deleted_at IS NOT NULL AND new.deleted_at IS NULL BEGIN
+    UPDATE tally SET live = live + 1 WHERE tenant = new.tenant AND kind = new.kind;
+END;
+
+CREATE TRIGGER resource_is_purged AFTER DELETE ON resource WHEN old.deleted_at IS NULL BEGIN
+    UPDATE tally SET live = live - 1 WHERE tenant = old.tenant AND kind = old.kind;
+END;
+
+-- Values of multi-valued attributes that clients match on, one row each. An index of the documents: it can be
+-- made again from them.
+CREATE TABLE resource_value (
+    tenant    INTEGER NOT NULL,
+    attribute TEXT    NOT NULL, -- its path, as 'emails.value'
+    value     TEXT    NOT NULL, -- folded
+    resource  INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE,
+    PRIMARY KEY (tenant, attribute, value, resource)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX resource_value_resource ON resource_value (resource);
+
+-- Who is in which team. Rows and never JSON, so that one member more costs the same in a team of three as in one
+-- of 100,000. Rows of deleted teams and users stay until those are purged: a query joins live resources.
+CREATE TABLE team_member (
+    team   INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE, -- a Group
+    member INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE, -- a User
+    joined INTEGER NOT NULL,
+    PRIMARY KEY (team, member)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX team_member_member ON team_member (member, team);
+
+-- The provisioning log: one row for each SCIM request and its answer, refusals included. An administrator reads
+-- it to learn why somebody is missing. Never updated, and free of tokens and passwords.
+CREATE TABLE exchange (
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of arrival in the log; never reused
+    tenant        INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    token         INTEGER NOT NULL,  -- token.id that was shown
+    at            INTEGER NOT NULL,
+    address       TEXT    NOT NULL,  -- the client's
+    request_id    TEXT    NOT NULL,  -- as in the answer's header and in the server's own log
+    method        TEXT    NOT NULL,
+    target        TEXT    NOT NULL,  -- path and query
+    action        TEXT    NOT NULL,  -- in words: deactivated user ana@example.com
+    subject       TEXT,              -- id of the resource, where there is one
+    status        INTEGER NOT NULL,  -- of the answer
+    scim_type     TEXT,              -- scimType of a refusal, where it has one
+    detail        TEXT,              -- detail of a refusal
+    duration_us   INTEGER NOT NULL,  -- microseconds
+    ignored       TEXT    NOT NULL,  -- JSON array: what of the request had no effect
+    request_body  TEXT,
+    response_body TEXT
+) STRICT;
+
+CREATE INDEX exchange_tenant ON exchange (tenant, seq);
+
+-- The feed: one row for each change of a user, a team or a membership, written in the transaction that makes it.
+CREATE TABLE event (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT, -- a reader's place in the feed; never reused
+    tenant  INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    at      INTEGER NOT NULL,
+    actor   TEXT    NOT NULL, -- token:3, operator
+    kind    TEXT    NOT NULL, -- user.created, team.deleted, member.added, …
+    subject TEXT    NOT NULL, -- id of the resource
+    before  TEXT,             -- JSON, NULL where there was nothing
+    after   TEXT              -- JSON, NULL where there is nothing now
+) STRICT;
+
+CREATE INDEX event_tenant ON event (tenant, seq);

@@ -1,0 +1,143 @@
+//! Events: one row for each change, in the transaction that makes it.
+
+use jiff::Timestamp;
+use rusqlite::Row;
+use serde_json::Value;
+
+use super::column::{Json, Millis};
+use super::{Snapshot, TenantId, Tx};
+use crate::error::{Doing, Result};
+
+/// One change.
+#[derive(Clone, Debug)]
+pub struct Event<'a> {
+    /// Who made it: `token:3`, `operator`.
+    pub actor: &'a str,
+    /// `user.created`, `user.changed`, `user.deactivated`, `user.activated`, `user.deleted`, `team.created`, …,
+    /// `member.added`, `member.removed`.
+    pub kind: &'static str,
+    /// Resource id.
+    pub subject: &'a str,
+    /// What there was.
+    pub before: Option<&'a Value>,
+    /// What there is now.
+    pub after: Option<&'a Value>,
+}
+
+/// An event read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Its place in the feed.
+    pub seq: i64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Who made it.
+    pub actor: String,
+    /// What happened.
+    pub kind: String,
+    /// Resource id.
+    pub subject: String,
+    /// What there was.
+    pub before: Option<Value>,
+    /// What there is now.
+    pub after: Option<Value>,
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Recorded> {
+    Ok(Recorded {
+        seq: row.get(0)?,
+        at: row.get::<_, Millis>(1)?.0,
+        actor: row.get(2)?,
+        kind: row.get(3)?,
+        subject: row.get(4)?,
+        before: row.get::<_, Option<Json<Value>>>(5)?.map(|json| json.0),
+        after: row.get::<_, Option<Json<Value>>>(6)?.map(|json| json.0),
+    })
+}
+
+/// Appends, and returns the event's place in the feed.
+pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO event (tenant, at, actor, kind, subject, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .and_then(|mut statement| {
+            let (before, after) = (event.before.map(Json), event.after.map(Json));
+            statement.insert((tenant, Millis(tx.now), event.actor, event.kind, event.subject, before, after))
+        })
+        .doing("recording an event")
+}
+
+/// Up to `limit` after `after`, oldest first.
+pub fn after(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<Recorded>> {
+    snapshot
+        .conn
+        .prepare_cached(
+            "SELECT seq, at, actor, kind, subject, before, after FROM event
+             WHERE tenant = ? AND seq > ? ORDER BY seq LIMIT ?",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_map((tenant, after, limit as i64), from_row)?
+                .collect()
+        })
+        .doing("reading events")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::fixture::{at, fixture, tenant};
+
+    #[test]
+    fn a_reader_goes_on_where_it_stopped_and_sees_its_tenant_alone() {
+        let fixture = fixture();
+        let (ours, theirs) = (fixture.tenant, tenant(&fixture.store, "other"));
+        for tenant in [ours, theirs, ours] {
+            let write = move |tx: &Tx<'_>| {
+                let after = json!({"active": true});
+                let event = Event {
+                    actor: "token:1",
+                    kind: "user.created",
+                    subject: "42",
+                    before: None,
+                    after: Some(&after),
+                };
+                append(tx, tenant, &event)
+            };
+            fixture.store.write(at(7), write).unwrap();
+        }
+        let read = |from, limit| {
+            fixture
+                .store
+                .read(|snapshot| after(snapshot, ours, from, limit))
+                .unwrap()
+        };
+        let first = read(0, 1).remove(0);
+        let expected = Recorded {
+            seq: 1,
+            at: at(7),
+            actor: "token:1".to_owned(),
+            kind: "user.created".to_owned(),
+            subject: "42".to_owned(),
+            before: None,
+            after: Some(json!({"active": true})),
+        };
+        assert_eq!(first, expected);
+        assert_eq!(
+            read(1, 10)
+                .iter()
+                .map(|event| event.seq)
+                .collect::<Vec<_>>(),
+            [3]
+        );
+        assert!(read(3, 10).is_empty());
+    }
+}

@@ -1,0 +1,404 @@
+//! From a filter to SQL.
+//!
+//! A filter has one meaning, [`Filter::matches`]. A [`Translation`] says in SQL what columns and indexes can decide just
+//! as `matches` would, and hands the rest to `matches` itself, row by row, through `scim_matches`. So the two can't
+//! disagree, and a property test in [`search`](super::search) holds them against each other.
+//!
+//! Two questions are asked of a filter. [`Translation::condition`] is the filter, whole, as a condition on the row `r` of
+//! `resource`. [`lookups`] is where to find, by an index, all rows that it can select and perhaps others: without
+//! any, a search walks the tenant's resources.
+//!
+//! A condition is never NULL, for `not` would keep it NULL.
+
+use jiff::Timestamp;
+use rusqlite::types::Value as Sql;
+use serde_json::Value;
+
+use super::resources::EMAILS_VALUE;
+use crate::scim::filter::{CompareOp, Filter};
+use crate::scim::path::AttrPath;
+use crate::scim::resource::{Document, fold};
+use crate::scim::schema::{Kind, Resolved};
+
+/// The parameters of a statement. They are numbered, so that one may stand in several places.
+#[derive(Debug)]
+pub(super) struct Params(Vec<Sql>);
+
+impl Params {
+    /// `tenant` is `?1`.
+    pub fn new(tenant: super::TenantId) -> Params {
+        Params(vec![Sql::Integer(tenant.0)])
+    }
+
+    /// Adds one and returns what stands for it.
+    pub fn bind(&mut self, value: impl Into<Sql>) -> String {
+        self.0.push(value.into());
+        format!("?{}", self.0.len())
+    }
+
+    /// In the order of their numbers.
+    pub fn values(&self) -> &[Sql] {
+        &self.0
+    }
+}
+
+/// What an index finds resources by. The first finds the fewest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Index {
+    Id,
+    Name,
+    ExternalId,
+    Email,
+    /// A Group by a member's id, or a User by a Group's.
+    Link,
+}
+
+/// One look-up in an index: for the resources where it has `key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lookup {
+    index: Index,
+    key: String,
+}
+
+impl Lookup {
+    /// `named eq value`, where there is an index for it.
+    fn of(named: &Resolved<'_>, kind: Kind, value: &Value) -> Option<Lookup> {
+        let value = value.as_str()?;
+        let (name, sub_attr) = place(named)?;
+        let (index, key) = match sub_attr {
+            None if name == "id" => (Index::Id, value.to_owned()),
+            None if name == kind.name_attribute() => (Index::Name, fold(value)),
+            // An empty one isn't in the index.
+            None if name == "externalId" && !value.is_empty() => {
+                (Index::ExternalId, value.to_owned())
+            }
+            None | Some("value") if name == "emails" => (Index::Email, fold(value)),
+            None | Some("value") if name == kind.membership_attribute() => {
+                (Index::Link, value.to_owned())
+            }
+            _ => return None,
+        };
+        Some(Lookup { index, key })
+    }
+
+    /// A SELECT of the row numbers that it finds, perhaps of deleted resources too.
+    pub fn rows(&self, kind: Kind, params: &mut Params) -> String {
+        let key = params.bind(self.key.clone());
+        let by_column = |column| {
+            format!(
+                "SELECT row FROM resource
+                 WHERE tenant = ?1 AND kind = '{}' AND {column} = {key} AND deleted_at IS NULL",
+                kind.as_str()
+            )
+        };
+        match self.index {
+            Index::Id => by_column("id"),
+            Index::Name => by_column("name_key"),
+            Index::ExternalId => by_column("external_id"),
+            Index::Email => format!(
+                "SELECT resource FROM resource_value
+                 WHERE tenant = ?1 AND attribute = '{EMAILS_VALUE}' AND value = {key}"
+            ),
+            Index::Link => {
+                let (near, far) = ends(kind);
+                format!(
+                    "SELECT link.{near} FROM resource AS other CROSS JOIN team_member AS link ON link.{far} = other.row
+                     WHERE other.id = {key} AND other.tenant = ?1 AND other.deleted_at IS NULL"
+                )
+            }
+        }
+    }
+
+    /// Whether it would find the row `r`.
+    fn condition(&self, kind: Kind, params: &mut Params) -> String {
+        let key = params.bind(self.key.clone());
+        match self.index {
+            Index::Id => format!("r.id = {key}"),
+            Index::Name => format!("r.name_key = {key}"),
+            Index::ExternalId => format!("r.external_id IS {key}"),
+            Index::Email => format!(
+                "EXISTS (SELECT 1 FROM resource_value
+                         WHERE tenant = ?1 AND attribute = '{EMAILS_VALUE}' AND value = {key} AND resource = r.row)"
+            ),
+            Index::Link => {
+                let (near, far) = ends(kind);
+                format!(
+                    "EXISTS (SELECT 1 FROM resource AS other CROSS JOIN team_member AS link ON link.{far} = other.row
+                             WHERE other.id = {key} AND other.tenant = ?1 AND other.deleted_at IS NULL
+                                   AND link.{near} = r.row)"
+                )
+            }
+        }
+    }
+}
+
+/// The columns of `team_member` that hold a resource of `kind`, and what it is linked to.
+fn ends(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::User => ("member", "team"),
+        Kind::Group => ("team", "member"),
+    }
+}
+
+/// The names of an attribute that is in the core schema or common, and of the sub-attribute.
+pub(super) fn place<'a>(named: &Resolved<'a>) -> Option<(&'a str, Option<&'a str>)> {
+    let sub_attr = named
+        .sub_attribute
+        .map(|sub_attribute| sub_attribute.name.as_str());
+    named
+        .extension
+        .is_none()
+        .then_some((named.attribute.name.as_str(), sub_attr))
+}
+
+/// Look-ups that together find every resource of `kind` that `filter` selects; the fewer resources, the better.
+/// `None` where no index helps; an empty list where `filter` can't select any.
+pub(super) fn lookups(filter: &Filter, kind: Kind) -> Option<Vec<Lookup>> {
+    lookups_in(filter, kind, None)
+}
+
+/// As [`lookups`], of a filter that stands in the brackets behind `attribute`, if any.
+fn lookups_in(filter: &Filter, kind: Kind, attribute: Option<&AttrPath>) -> Option<Vec<Lookup>> {
+    let worst = |lookups: &Vec<Lookup>| lookups.iter().map(|lookup| lookup.index).max();
+    match filter {
+        Filter::And(left, right) => {
+            let both = [
+                lookups_in(left, kind, attribute),
+                lookups_in(right, kind, attribute),
+            ];
+            both.into_iter().flatten().min_by_key(worst)
+        }
+        Filter::Or(left, right) => {
+            let mut lookups = lookups_in(left, kind, attribute)?;
+            lookups.extend(lookups_in(right, kind, attribute)?);
+            Some(lookups)
+        }
+        Filter::Compare {
+            attr,
+            op: CompareOp::Eq,
+            value,
+        } => {
+            let path = attribute.map_or_else(|| attr.clone(), |attribute| inside(attribute, attr));
+            match kind.resource_type().resolve(&path) {
+                Some(named) => Lookup::of(&named, kind, value).map(|lookup| vec![lookup]),
+                None => never(filter, kind).then(Vec::new),
+            }
+        }
+        Filter::ValuePath {
+            attr,
+            filter: values,
+        } => match kind.resource_type().resolve(attr) {
+            Some(_) => lookups_in(values, kind, Some(attr)),
+            None => Some(Vec::new()),
+        },
+        Filter::Not(_) | Filter::Present(_) | Filter::Compare { .. } => None,
+    }
+}
+
+/// The path of `attr`, which stands in the brackets behind `attribute`.
+fn inside(attribute: &AttrPath, attr: &AttrPath) -> AttrPath {
+    AttrPath {
+        sub_attr: Some(attr.name.clone()),
+        ..attribute.clone()
+    }
+}
+
+/// Whether `filter`, whose attribute resources of `kind` don't have, holds for none of them.
+fn never(filter: &Filter, kind: Kind) -> bool {
+    !filter.matches(&Document::new(), kind.resource_type())
+}
+
+/// Makes conditions on the row `r`, a resource of one kind.
+pub(super) struct Translation<'a> {
+    pub kind: Kind,
+    pub params: &'a mut Params,
+}
+
+impl Translation<'_> {
+    /// The whole of `filter`.
+    pub fn condition(&mut self, filter: &Filter) -> String {
+        self.columns(filter)
+            .unwrap_or_else(|| self.delegated(filter))
+    }
+
+    /// `filter` by columns, as far as they go. `None` where they decide nothing: then one call decides all of it,
+    /// and the document is parsed once. Binds nothing then.
+    fn columns(&mut self, filter: &Filter) -> Option<String> {
+        match filter {
+            Filter::And(left, right) => self.chain(left, "AND", right),
+            Filter::Or(left, right) => self.chain(left, "OR", right),
+            Filter::Not(inner) => self.columns(inner).map(|inner| format!("NOT {inner}")),
+            Filter::Present(attr) => self.unknown(attr, filter),
+            Filter::Compare { attr, op, value } => match self.kind.resource_type().resolve(attr) {
+                Some(named) => self.compare(&named, *op, value),
+                None => self.unknown(attr, filter),
+            },
+            Filter::ValuePath {
+                attr,
+                filter: values,
+            } => match (self.unknown(attr, filter), &**values) {
+                (
+                    None,
+                    Filter::Compare {
+                        attr: name,
+                        op: CompareOp::Eq,
+                        value,
+                    },
+                ) => {
+                    let path = inside(attr, name);
+                    let named = self.kind.resource_type().resolve(&path)?;
+                    Lookup::of(&named, self.kind, value)
+                        .map(|lookup| lookup.condition(self.kind, self.params))
+                }
+                (unknown, _) => unknown,
+            },
+        }
+    }
+
+    /// What the function decides goes last, to be asked last.
+    fn chain(&mut self, left: &Filter, operator: &str, right: &Filter) -> Option<String> {
+        let (first, last) = match (self.columns(left), self.columns(right)) {
+            (Some(left), Some(right)) => (left, right),
+            (Some(left), None) => (left, self.delegated(right)),
+            (None, Some(right)) => (right, self.delegated(left)),
+            (None, None) => return None,
+        };
+        Some(format!("({first} {operator} {last})"))
+    }
+
+    /// A constant where no resource of the kind has `attr`, which is all that `filter` looks at.
+    fn unknown(&self, attr: &AttrPath, filter: &Filter) -> Option<String> {
+        let known = self.kind.resource_type().resolve(attr).is_some();
+        (!known).then(|| {
+            String::from(if never(filter, self.kind) {
+                "FALSE"
+            } else {
+                "TRUE"
+            })
+        })
+    }
+
+    fn compare(&mut self, named: &Resolved<'_>, op: CompareOp, value: &Value) -> Option<String> {
+        let lookup = Lookup::of(named, self.kind, value);
+        match (op, lookup) {
+            (CompareOp::Eq, Some(lookup)) => return Some(lookup.condition(self.kind, self.params)),
+            (CompareOp::Ne, Some(lookup)) => {
+                return Some(format!("NOT {}", lookup.condition(self.kind, self.params)));
+            }
+            _ => {}
+        }
+        match (place(named)?, op, value) {
+            (("active", None), CompareOp::Eq, Value::Bool(active)) => {
+                Some(format!("r.active IS {}", self.params.bind(*active)))
+            }
+            ((name, None), CompareOp::Sw, Value::String(start))
+                if name == self.kind.name_attribute() =>
+            {
+                Some(self.starts_with(&fold(start)))
+            }
+            (("meta", Some("created")), ..) => self.compare_time("r.created", op, value),
+            (("meta", Some("lastModified")), ..) => self.compare_time("r.last_modified", op, value),
+            _ => None,
+        }
+    }
+
+    fn starts_with(&mut self, start: &str) -> String {
+        // SQLite compares text by its UTF-8, whose order is that of the code points: what starts with `start` is from
+        // there up to, and without, the next text of its length.
+        let from = self.params.bind(start.to_owned());
+        match successor(start) {
+            Some(end) => format!(
+                "(r.name_key >= {from} AND r.name_key < {})",
+                self.params.bind(end)
+            ),
+            None => format!("r.name_key >= {from}"),
+        }
+    }
+
+    fn compare_time(&mut self, column: &str, op: CompareOp, value: &Value) -> Option<String> {
+        let at: Timestamp = value.as_str()?.parse().ok()?;
+        // Columns have whole milliseconds, so a time between two of them equals none.
+        let floor = at.as_nanosecond().div_euclid(1_000_000) as i64;
+        let between = at.as_nanosecond().rem_euclid(1_000_000) != 0;
+        let operator = match op {
+            CompareOp::Eq if between => return Some("FALSE".to_owned()),
+            CompareOp::Ne if between => return Some("TRUE".to_owned()),
+            CompareOp::Eq => "=",
+            CompareOp::Ne => "<>",
+            CompareOp::Gt => ">",
+            CompareOp::Ge => {
+                if between {
+                    ">"
+                } else {
+                    ">="
+                }
+            }
+            CompareOp::Lt => {
+                if between {
+                    "<="
+                } else {
+                    "<"
+                }
+            }
+            CompareOp::Le => "<=",
+            CompareOp::Co | CompareOp::Sw | CompareOp::Ew => return None,
+        };
+        Some(format!("{column} {operator} {}", self.params.bind(floor)))
+    }
+
+    /// By `Filter::matches`.
+    fn delegated(&mut self, filter: &Filter) -> String {
+        let links = if mentions_links(filter, self.kind) {
+            links(self.kind)
+        } else {
+            "NULL"
+        };
+        format!(
+            "scim_matches({}, r.kind, r.id, r.created, r.last_modified, r.version, r.document, {links})",
+            self.params.bind(filter.to_string())
+        )
+    }
+}
+
+/// The least text that is greater than all that start with `text`, in the order of code points.
+fn successor(text: &str) -> Option<String> {
+    let mut chars: Vec<char> = text.chars().collect();
+    while let Some(last) = chars.pop() {
+        // A range steps over the surrogates.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            chars.push(next);
+            return Some(chars.into_iter().collect());
+        }
+    }
+    None
+}
+
+/// Whether `filter` looks at members of a Group or groups of a User.
+fn mentions_links(filter: &Filter, kind: Kind) -> bool {
+    match filter {
+        Filter::And(left, right) | Filter::Or(left, right) => {
+            mentions_links(left, kind) || mentions_links(right, kind)
+        }
+        Filter::Not(inner) => mentions_links(inner, kind),
+        Filter::Present(attr) | Filter::Compare { attr, .. } | Filter::ValuePath { attr, .. } => {
+            let named = kind.resource_type().resolve(attr);
+            named.is_some_and(|named| named.attribute.name == kind.membership_attribute())
+        }
+    }
+}
+
+/// A subquery for the values of the membership attribute of `r`, as JSON.
+fn links(kind: Kind) -> &'static str {
+    match kind {
+        Kind::User => {
+            "(SELECT json_group_array(json_object('value', other.id, 'display', other.display, 'type', 'direct'))
+              FROM team_member AS link CROSS JOIN resource AS other ON other.row = link.team
+              WHERE link.member = r.row AND other.tenant = ?1 AND other.deleted_at IS NULL)"
+        }
+        Kind::Group => {
+            "(SELECT json_group_array(json_object('value', other.id, 'display', other.display, 'type', other.kind))
+              FROM team_member AS link CROSS JOIN resource AS other ON other.row = link.member
+              WHERE link.team = r.row AND other.tenant = ?1 AND other.deleted_at IS NULL)"
+        }
+    }
+}

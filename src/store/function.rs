@@ -1,0 +1,114 @@
+//! SQL functions written in Rust, for what no column says.
+//!
+//! - `scim_matches(filter, kind, id, created, last_modified, version, document, links)`: whether the resource fulfils
+//!   the filter, by [`Filter::matches`]. `links` is the JSON array of its members or groups, NULL where the filter
+//!   doesn't look at them.
+//! - `scim_sort_key(path, kind, document)`: what a resource is sorted by (RFC 7644 §3.4.2.3), NULL where it has none.
+//!
+//! Their first arguments are bound parameters, which SQLite knows to be constant, so each is parsed once for a
+//! statement and not for each row.
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::Value as Sql;
+use serde_json::Value;
+
+use super::column::{Json, Millis};
+use crate::scim::ScimError;
+use crate::scim::filter::Filter;
+use crate::scim::path::AttrPath;
+use crate::scim::resource::{Document, Meta, assemble, fold};
+use crate::scim::schema::{Attribute, Kind, Type};
+
+/// Gives `conn` the functions.
+pub fn register(conn: &Connection) -> rusqlite::Result<()> {
+    // DIRECTONLY: only statements of ours call them, never a schema's trigger or view.
+    let flags = FunctionFlags::SQLITE_UTF8
+        | FunctionFlags::SQLITE_DETERMINISTIC
+        | FunctionFlags::SQLITE_DIRECTONLY;
+    conn.create_scalar_function("scim_matches", 8, flags, |context| matches(context))?;
+    conn.create_scalar_function("scim_sort_key", 3, flags, |context| sort_key(context))
+}
+
+fn matches(context: &Context<'_>) -> rusqlite::Result<bool> {
+    let filter = context.get_or_create_aux(0, |text| -> Result<Filter, Error> {
+        Ok(Filter::parse(text.as_str()?)?)
+    })?;
+    let kind: Kind = context.get(1)?;
+    let id: String = context.get(2)?;
+    let meta = Meta {
+        kind,
+        id: &id,
+        created: context.get::<Millis>(3)?.0,
+        last_modified: context.get::<Millis>(4)?.0,
+        version: context.get(5)?,
+        // Where the server can be reached isn't known here: meta.location and $ref have only their ends.
+        base: "",
+    };
+    let document: Json<Document> = context.get(6)?;
+    let links: Option<Json<Vec<Value>>> = context.get(7)?;
+    let resource = assemble(document.0, &meta, links.map(|links| links.0));
+    Ok(filter.matches(&resource, kind.resource_type()))
+}
+
+/// What parsing an argument may come to.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+fn sort_key(context: &Context<'_>) -> rusqlite::Result<Sql> {
+    let path = context.get_or_create_aux(0, |text| {
+        AttrPath::parse(text.as_str().unwrap_or_default()).map_err(boxed)
+    })?;
+    let kind: Kind = context.get(1)?;
+    let document: Json<Document> = context.get(2)?;
+    Ok(sorted_by(&path, kind, &document.0))
+}
+
+fn boxed(error: ScimError) -> Error {
+    error.into()
+}
+
+/// Of a multi-valued attribute the primary value counts, else the first; of a complex one its `value`.
+fn sorted_by(path: &AttrPath, kind: Kind, document: &Document) -> Sql {
+    let found = || {
+        let named = kind.resource_type().resolve(path)?;
+        let holder = match named.extension {
+            None => document,
+            Some(schema) => document.get(&schema.id)?.as_object()?,
+        };
+        let mut value = holder.get(&named.attribute.name)?;
+        if let Value::Array(values) = value {
+            let primary = values
+                .iter()
+                .find(|value| value.get("primary") == Some(&Value::Bool(true)));
+            value = primary.or(values.first())?;
+        }
+        let compared = named.compared()?;
+        Some(key(
+            compared,
+            if value.is_object() {
+                value.get(&compared.name)?
+            } else {
+                value
+            },
+        ))
+    };
+    found().unwrap_or(Sql::Null)
+}
+
+fn key(attribute: &Attribute, value: &Value) -> Sql {
+    match (attribute.data_type, value) {
+        (Type::DateTime, Value::String(text)) => text
+            .parse::<Timestamp>()
+            .map_or(Sql::Null, |at| Sql::Integer(at.as_millisecond())),
+        (_, Value::String(text)) if attribute.case_exact => Sql::Text(text.clone()),
+        (_, Value::String(text)) => Sql::Text(fold(text)),
+        (_, Value::Bool(value)) => Sql::Integer((*value).into()),
+        (_, Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
+            (Some(integer), _) => Sql::Integer(integer),
+            (None, Some(real)) => Sql::Real(real),
+            (None, None) => Sql::Null,
+        },
+        _ => Sql::Null,
+    }
+}

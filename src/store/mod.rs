@@ -1,0 +1,133 @@
+//! All SQL: one file, one writer with group commit, a pool of readers.
+//!
+//! [`Store::write`] and [`Store::read`] begin the only transactions there are. What runs inside is a function of one
+//! of the modules here, each of which holds the statements of the nouns it is named for. Several processes may have
+//! the file open: a command works while the server runs.
+//!
+//! Functions give an `Option`, a `bool` or [`Error::Internal`](crate::error::Error::Internal). Refusing a client, in
+//! words, is left to `provision`.
+
+use std::ops::Deref;
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use crate::error::Result;
+
+mod column;
+mod connection;
+pub mod events;
+pub mod exchanges;
+mod filter;
+mod function;
+mod readers;
+pub mod resources;
+mod search;
+pub mod teams;
+pub mod tenants;
+pub mod tokens;
+mod upgrade;
+mod writer;
+
+/// A tenant's row number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TenantId(pub i64);
+
+/// The database of one data folder.
+#[derive(Debug)]
+pub struct Store {
+    writer: writer::Writer,
+    readers: readers::Readers,
+}
+
+/// What one read sees: one snapshot of the database.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    conn: &'a Connection,
+}
+
+/// One write in progress: a savepoint of the writer's transaction. Also a snapshot that sees its own changes.
+#[derive(Debug)]
+pub struct Tx<'a> {
+    snapshot: Snapshot<'a>,
+    /// The time that every row written by it carries, in whole milliseconds as the rows keep it.
+    pub now: Timestamp,
+}
+
+impl<'a> Tx<'a> {
+    fn new(conn: &'a Connection, now: Timestamp) -> Tx<'a> {
+        let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
+        Tx {
+            snapshot: Snapshot { conn },
+            now,
+        }
+    }
+}
+
+impl<'a> Deref for Tx<'a> {
+    type Target = Snapshot<'a>;
+
+    fn deref(&self) -> &Snapshot<'a> {
+        &self.snapshot
+    }
+}
+
+impl Store {
+    /// Opens (and, where needed, makes) `DIR/rollcall.db`, upgrades its schema, starts the writer thread.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder or the file can't be used, or the file is a newer rollcall's or not a rollcall's at all.
+    pub fn open(dir: &Path) -> Result<Store> {
+        let path = connection::create(dir)?;
+        let mut conn = connection::open(&path)?;
+        upgrade::upgrade(&mut conn)?;
+        Ok(Store {
+            writer: writer::Writer::start(conn)?,
+            readers: readers::Readers::new(path),
+        })
+    }
+
+    /// Runs `change` in the writer thread and returns once its transaction is on disk. An `Err` rolls back this
+    /// change alone. A panic inside is rolled back too and comes back as `Error::Internal`.
+    pub fn write<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.write(now, change)
+    }
+
+    /// Runs `question` on one snapshot. Waits for a connection where all readers are busy.
+    pub fn read<T>(&self, question: impl FnOnce(&Snapshot<'_>) -> Result<T>) -> Result<T> {
+        self.readers.read(question)
+    }
+
+    /// Hands an exchange to the writer, to be stored with its next commit, or within a moment where there is none;
+    /// dropped (and counted) when too many wait.
+    pub fn record(&self, exchange: exchanges::Exchange) {
+        self.writer.record(exchange);
+    }
+
+    /// How many recorded exchanges were dropped since the store was opened.
+    pub fn dropped_exchanges(&self) -> u64 {
+        self.writer.dropped_exchanges()
+    }
+
+    /// Waits for what is queued, checkpoints the WAL and ends the writer. Dropping a `Store` does the same, without
+    /// telling of errors.
+    pub fn close(self) -> Result<()> {
+        let Store {
+            mut writer,
+            readers,
+        } = self;
+        // First, so that no reader keeps the checkpoint from emptying the WAL.
+        drop(readers);
+        writer.close()
+    }
+}
+
+/// What the tests of the modules here share.
+#[cfg(test)]
+mod fixture;

@@ -1,0 +1,336 @@
+//! Users and Groups: rows of `resource` and their indexed values.
+//!
+//! A document is taken as valid: `scim` has seen to that before. Of a Group's members nothing is known here, they are
+//! rows in [`teams`](super::teams).
+
+use std::collections::BTreeSet;
+
+use aws_lc_rs::rand;
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, params};
+use serde_json::Value;
+
+use super::column::{Json, Millis};
+use super::{Snapshot, TenantId, Tx, search};
+use crate::error::{Doing, Result};
+use crate::scim::filter::Filter;
+use crate::scim::path::AttrPath;
+use crate::scim::resource::{Document, fold};
+use crate::scim::schema::Kind;
+
+/// A live resource as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// Row number, for joins.
+    pub row: i64,
+    /// Of which resource type.
+    pub kind: Kind,
+    /// The SCIM id.
+    pub id: String,
+    /// What the client said of it.
+    pub document: Document,
+    /// meta.created.
+    pub created: Timestamp,
+    /// meta.lastModified.
+    pub last_modified: Timestamp,
+    /// 1 at first, one more with each change.
+    pub version: i64,
+}
+
+/// What to look for.
+#[derive(Clone, Debug)]
+pub struct Query<'a> {
+    /// One, or both for a search at the root.
+    pub kinds: &'a [Kind],
+    /// It has been checked.
+    pub filter: Option<&'a Filter>,
+    /// Resources without it come last, in descending order first.
+    pub sort_by: Option<&'a AttrPath>,
+    /// Of sorted resources only.
+    pub descending: bool,
+    /// How many to skip.
+    pub offset: u64,
+    /// How many to give at most.
+    pub limit: u64,
+}
+
+/// One page of a search.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// How many there are on all pages.
+    pub total: u64,
+    /// Those on this page.
+    pub resources: Vec<Stored>,
+}
+
+const COLUMNS: &str = "row, kind, id, document, created, last_modified, version";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        row: row.get(0)?,
+        kind: row.get(1)?,
+        id: row.get(2)?,
+        document: row.get::<_, Json<_>>(3)?.0,
+        created: row.get::<_, Millis>(4)?.0,
+        last_modified: row.get::<_, Millis>(5)?.0,
+        version: row.get(6)?,
+    })
+}
+
+/// The columns that repeat what a document says.
+#[derive(PartialEq)]
+struct Columns<'a> {
+    name_key: String,
+    display: &'a str,
+    external_id: Option<&'a str>,
+    active: Option<bool>,
+    role_name: Option<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(kind: Kind, document: &'a Document) -> Result<Columns<'a>> {
+        let text = |name| document.get(name).and_then(Value::as_str);
+        let name = text(kind.name_attribute())
+            .ok_or("the document has no name")
+            .doing("storing a resource")?;
+        Ok(Columns {
+            name_key: fold(name),
+            display: text("displayName")
+                .filter(|text| !text.is_empty())
+                .unwrap_or(name),
+            external_id: external_id(document),
+            active: document.get("active").and_then(Value::as_bool),
+            role_name: text("roleName"),
+        })
+    }
+}
+
+/// Some clients send an empty externalId where they have none, which mustn't be unique.
+fn external_id(document: &Document) -> Option<&str> {
+    document
+        .get("externalId")
+        .and_then(Value::as_str)
+        .filter(|id| !id.is_empty())
+}
+
+/// Inserts, version 1, `created` = `last_modified` = `tx.now`; `id` is a fresh UUID v7 made here.
+pub fn insert(tx: &Tx<'_>, tenant: TenantId, kind: Kind, document: Document) -> Result<Stored> {
+    let columns = Columns::of(kind, &document)?;
+    let id = fresh_id(tx.now)?;
+    let row = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO resource (tenant, kind, id, name_key, display, external_id, active, role_name,
+                                   created, last_modified, version, document)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 1, ?10)",
+        )
+        .and_then(|mut statement| {
+            statement.insert(params![
+                tenant,
+                kind,
+                id,
+                columns.name_key,
+                columns.display,
+                columns.external_id,
+                columns.active,
+                columns.role_name,
+                Millis(tx.now),
+                Json(&document),
+            ])
+        })
+        .doing("inserting a resource")?;
+    insert_values(tx, tenant, row, &emails(&document))?;
+    Ok(Stored {
+        row,
+        kind,
+        id,
+        document,
+        created: tx.now,
+        last_modified: tx.now,
+        version: 1,
+    })
+}
+
+/// Ordered by time, so that new rows lie together in the index; random enough to be no one else's.
+fn fresh_id(now: Timestamp) -> Result<String> {
+    let mut bits = [0; 10];
+    rand::fill(&mut bits).doing("drawing random bits")?;
+    let millis = now.as_millisecond().try_into().doing("making an id")?;
+    Ok(uuid::Builder::from_unix_timestamp_millis(millis, &bits)
+        .into_uuid()
+        .to_string())
+}
+
+/// A live one by id.
+pub fn get(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    kind: Kind,
+    id: &str,
+) -> Result<Option<Stored>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM resource WHERE tenant = ? AND kind = ? AND id = ? AND deleted_at IS NULL"
+        ))
+        .and_then(|mut statement| statement.query_row((tenant, kind, id), from_row).optional())
+        .doing("reading a resource")
+}
+
+/// A live one by userName or displayName, compared folded.
+pub fn by_name(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    kind: Kind,
+    name: &str,
+) -> Result<Option<Stored>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM resource WHERE tenant = ? AND kind = ? AND name_key = ? AND deleted_at IS NULL"
+        ))
+        .and_then(|mut statement| statement.query_row((tenant, kind, fold(name)), from_row).optional())
+        .doing("reading a resource by name")
+}
+
+/// A live one by row number, as a search finds them.
+pub(super) fn by_row(snapshot: &Snapshot<'_>, tenant: TenantId, row: i64) -> Result<Stored> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM resource WHERE tenant = ? AND row = ? AND deleted_at IS NULL"
+        ))
+        .and_then(|mut statement| statement.query_row((tenant, row), from_row))
+        .doing("reading a resource that was found")
+}
+
+/// Writes `document`, version + 1, `last_modified` = `tx.now`.
+pub fn update(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    stored: &Stored,
+    document: Document,
+) -> Result<Stored> {
+    let columns = Columns::of(stored.kind, &document)?;
+    let version = if columns == Columns::of(stored.kind, &stored.document)? {
+        // SQLite would write each index anew of which a column is set, even to what it was.
+        tx.conn
+            .prepare_cached(
+                "UPDATE resource SET last_modified = ?, version = version + 1, document = ?
+                 WHERE tenant = ? AND row = ? AND deleted_at IS NULL RETURNING version",
+            )
+            .and_then(|mut statement| {
+                statement.query_row((Millis(tx.now), Json(&document), tenant, stored.row), |row| row.get(0))
+            })
+    } else {
+        tx.conn
+            .prepare_cached(
+                "UPDATE resource SET last_modified = ?, version = version + 1, document = ?,
+                                     name_key = ?, display = ?, external_id = ?, active = ?, role_name = ?
+                 WHERE tenant = ? AND row = ? AND deleted_at IS NULL RETURNING version",
+            )
+            .and_then(|mut statement| {
+                let values = params![
+                    Millis(tx.now),
+                    Json(&document),
+                    columns.name_key,
+                    columns.display,
+                    columns.external_id,
+                    columns.active,
+                    columns.role_name,
+                    tenant,
+                    stored.row,
+                ];
+                statement.query_row(values, |row| row.get(0))
+            })
+    }
+    .doing("updating a resource")?;
+    let values = emails(&document);
+    if values != emails(&stored.document) {
+        tx.conn
+            .prepare_cached("DELETE FROM resource_value WHERE tenant = ? AND resource = ?")
+            .and_then(|mut statement| statement.execute((tenant, stored.row)))
+            .doing("removing a resource's values")?;
+        insert_values(tx, tenant, stored.row, &values)?;
+    }
+    Ok(Stored {
+        document,
+        version,
+        last_modified: tx.now,
+        id: stored.id.clone(),
+        ..*stored
+    })
+}
+
+/// Marks as deleted: gone from every other function here, its names free.
+pub fn delete(tx: &Tx<'_>, tenant: TenantId, stored: &Stored) -> Result<()> {
+    tx.conn
+        .prepare_cached("UPDATE resource SET deleted_at = ? WHERE tenant = ? AND row = ? AND deleted_at IS NULL")
+        .and_then(|mut statement| statement.execute((Millis(tx.now), tenant, stored.row)))
+        .doing("deleting a resource")?;
+    Ok(())
+}
+
+/// The attribute (`userName`, `displayName` or `externalId`) of `document` whose value another live resource of the
+/// kind has.
+pub fn taken(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    kind: Kind,
+    document: &Document,
+    except: Option<i64>,
+) -> Result<Option<&'static str>> {
+    let other_has = |column: &str, value: &str| {
+        snapshot
+            .conn
+            .prepare_cached(&format!(
+                "SELECT 1 FROM resource
+                 WHERE tenant = ? AND kind = ? AND {column} = ? AND deleted_at IS NULL AND row IS NOT ?"
+            ))
+            .and_then(|mut statement| statement.exists((tenant, kind, value, except)))
+            .doing("looking for a name")
+    };
+    if other_has("name_key", &Columns::of(kind, document)?.name_key)? {
+        return Ok(Some(kind.name_attribute()));
+    }
+    match external_id(document) {
+        Some(external_id) if other_has("external_id", external_id)? => Ok(Some("externalId")),
+        _ => Ok(None),
+    }
+}
+
+/// `resource_value.attribute` of what [`emails`] gives.
+pub(super) const EMAILS_VALUE: &str = "emails.value";
+
+/// The folded `emails.value`s.
+fn emails(document: &Document) -> BTreeSet<String> {
+    let emails = document.get("emails").and_then(Value::as_array);
+    let values = emails
+        .into_iter()
+        .flatten()
+        .filter_map(|email| email.get("value")?.as_str());
+    values.map(fold).collect()
+}
+
+fn insert_values(tx: &Tx<'_>, tenant: TenantId, row: i64, emails: &BTreeSet<String>) -> Result<()> {
+    let mut insert = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO resource_value (tenant, attribute, value, resource) VALUES (?, ?, ?, ?)",
+        )
+        .doing("inserting a resource's values")?;
+    for value in emails {
+        insert
+            .execute((tenant, EMAILS_VALUE, value, row))
+            .doing("inserting a resource's value")?;
+    }
+    Ok(())
+}
+
+/// One page, in a stable order: by age, or by `sort_by` and then by age.
+pub fn search(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Result<Page> {
+    search::run(snapshot, tenant, query)
+}
+
+#[cfg(test)]
+mod tests;

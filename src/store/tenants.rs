@@ -1,0 +1,228 @@
+//! Tenants.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row};
+
+use super::column::Millis;
+use super::{Snapshot, TenantId, Tx};
+use crate::error::{Doing, Result};
+use crate::scim::resource::fold;
+
+/// An organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its number.
+    pub id: TenantId,
+    /// As the operator wrote it.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Since when SCIM is answered 503.
+    pub paused: Option<Timestamp>,
+}
+
+const COLUMNS: &str = "id, name, created, paused";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Tenant> {
+    Ok(Tenant {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        created: row.get::<_, Millis>(2)?.0,
+        paused: row.get::<_, Option<Millis>>(3)?.map(|at| at.0),
+    })
+}
+
+/// Makes one; `None` where the name is taken (compared folded).
+pub fn create(tx: &Tx<'_>, name: &str) -> Result<Option<Tenant>> {
+    if by_name(tx, name)?.is_some() {
+        return Ok(None);
+    }
+    tx.conn
+        .prepare_cached(&format!(
+            "INSERT INTO tenant (name, name_key, created) VALUES (?, ?, ?) RETURNING {COLUMNS}"
+        ))
+        .and_then(|mut statement| statement.query_row((name, fold(name), Millis(tx.now)), from_row))
+        .map(Some)
+        .doing("creating a tenant")
+}
+
+/// By name, compared folded.
+pub fn by_name(snapshot: &Snapshot<'_>, name: &str) -> Result<Option<Tenant>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM tenant WHERE name_key = ?"))
+        .and_then(|mut statement| statement.query_row([fold(name)], from_row).optional())
+        .doing("reading a tenant")
+}
+
+/// By id.
+pub fn by_id(snapshot: &Snapshot<'_>, id: TenantId) -> Result<Option<Tenant>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM tenant WHERE id = ?"))
+        .and_then(|mut statement| statement.query_row([id], from_row).optional())
+        .doing("reading a tenant")
+}
+
+/// All, by name.
+pub fn list(snapshot: &Snapshot<'_>) -> Result<Vec<Tenant>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM tenant ORDER BY name_key"))
+        .and_then(|mut statement| statement.query_map([], from_row)?.collect())
+        .doing("listing tenants")
+}
+
+/// Gives it another name; false where that is taken by another tenant.
+pub fn rename(tx: &Tx<'_>, id: TenantId, name: &str) -> Result<bool> {
+    if by_name(tx, name)?.is_some_and(|other| other.id != id) {
+        return Ok(false);
+    }
+    tx.conn
+        .prepare_cached("UPDATE tenant SET name = ?, name_key = ? WHERE id = ?")
+        .and_then(|mut statement| statement.execute((name, fold(name), id)))
+        .doing("renaming a tenant")?;
+    Ok(true)
+}
+
+/// Pauses or resumes. A tenant that is paused already keeps the time since when.
+pub fn set_paused(tx: &Tx<'_>, id: TenantId, paused: bool) -> Result<()> {
+    tx.conn
+        .prepare_cached("UPDATE tenant SET paused = iif(?, coalesce(paused, ?), NULL) WHERE id = ?")
+        .and_then(|mut statement| statement.execute((paused, Millis(tx.now), id)))
+        .doing("pausing a tenant")?;
+    Ok(())
+}
+
+/// Deletes the tenant with all that it owns.
+pub fn delete(tx: &Tx<'_>, id: TenantId) -> Result<()> {
+    tx.conn
+        .prepare_cached("DELETE FROM tenant WHERE id = ?")
+        .and_then(|mut statement| statement.execute([id]))
+        .doing("deleting a tenant")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::schema::Kind;
+    use crate::store::events::{self, Event};
+    use crate::store::fixture::{at, exchange, fixture, tenant};
+    use crate::store::{exchanges, teams};
+
+    #[test]
+    fn names_are_unique_whatever_their_case() {
+        let fixture = fixture();
+        let store = &fixture.store;
+        assert_eq!(store.write(at(0), |tx| create(tx, "ACME")).unwrap(), None);
+        let globex = tenant(store, "Globex");
+        assert!(
+            !store
+                .write(at(0), move |tx| rename(tx, globex, "Acme"))
+                .unwrap()
+        );
+        assert!(
+            store
+                .write(at(0), move |tx| rename(tx, globex, "GLOBEX"))
+                .unwrap()
+        );
+        let names: Vec<_> = store
+            .read(list)
+            .unwrap()
+            .into_iter()
+            .map(|tenant| tenant.name)
+            .collect();
+        assert_eq!(names, ["acme", "GLOBEX"]);
+        let found = store
+            .read(|snapshot| by_name(snapshot, "gloBex"))
+            .unwrap()
+            .unwrap();
+        assert_eq!((found.id, found.created), (globex, at(0)));
+    }
+
+    #[test]
+    fn pausing_again_keeps_the_time() {
+        let fixture = fixture();
+        let (store, id) = (&fixture.store, fixture.tenant);
+        let paused = || {
+            store
+                .read(|snapshot| by_id(snapshot, id))
+                .unwrap()
+                .unwrap()
+                .paused
+        };
+        store
+            .write(at(1), move |tx| set_paused(tx, id, true))
+            .unwrap();
+        store
+            .write(at(2), move |tx| set_paused(tx, id, true))
+            .unwrap();
+        assert_eq!(paused(), Some(at(1)));
+        store
+            .write(at(3), move |tx| set_paused(tx, id, false))
+            .unwrap();
+        assert_eq!(paused(), None);
+    }
+
+    #[test]
+    fn deleting_takes_all_that_the_tenant_owns_and_nothing_else() {
+        let fixture = fixture();
+        let (store, id) = (&fixture.store, fixture.tenant);
+        let token = fixture.token().id;
+        let user = fixture.insert(
+            Kind::User,
+            json!({"userName": "ada", "emails": [{"value": "a@b"}]}),
+        );
+        let group = fixture.insert(Kind::Group, json!({"displayName": "team"}));
+        store
+            .write(at(0), move |tx| {
+                teams::add(tx, id, &group, &[user.id])?.unwrap();
+                exchanges::insert(tx, &exchange(id, token))?;
+                let event = Event {
+                    actor: "operator",
+                    kind: "user.created",
+                    subject: "x",
+                    before: None,
+                    after: None,
+                };
+                events::append(tx, id, &event)
+            })
+            .unwrap();
+        let other = tenant(store, "other");
+        store.write(at(0), move |tx| delete(tx, id)).unwrap();
+        let left = store.read(|snapshot| {
+            let mut tables = snapshot
+                .conn
+                .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
+                .unwrap();
+            let names = tables.query_map([], |row| row.get::<_, String>(0)).unwrap();
+            let count = |name: &String| -> i64 {
+                snapshot
+                    .conn
+                    .query_row(&format!("SELECT count(*) FROM {name}"), [], |row| {
+                        row.get(0)
+                    })
+                    .unwrap()
+            };
+            let names = names
+                .map(|name| name.unwrap())
+                .filter(|name| !name.starts_with("sqlite_"));
+            Ok(names
+                .map(|name| (count(&name), name))
+                .filter(|(count, _)| *count > 0)
+                .collect::<Vec<_>>())
+        });
+        assert_eq!(left.unwrap(), [(1, "tenant".to_owned())]);
+        assert!(
+            store
+                .read(|snapshot| by_id(snapshot, other))
+                .unwrap()
+                .is_some()
+        );
+        // A number is never used again.
+        assert_ne!(tenant(store, "third"), id);
+    }
+}

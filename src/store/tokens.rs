@@ -1,0 +1,297 @@
+//! Bearer tokens: random, shown once, kept as SHA-256.
+//!
+//! A slow hash would cost 11 ms on every request and add nothing to 256 random bits: that is for passwords.
+
+use std::fmt;
+
+use aws_lc_rs::{constant_time, digest, rand};
+use jiff::Timestamp;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{OptionalExtension, Row};
+
+use super::column::Millis;
+use super::{Snapshot, TenantId, Tx};
+use crate::error::{Doing, Result};
+
+/// What a token opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// `/scim/v2`.
+    Scim,
+    /// `/api/v1`.
+    Api,
+}
+
+impl TokenKind {
+    /// As stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TokenKind::Scim => "scim",
+            TokenKind::Api => "api",
+        }
+    }
+
+    /// What a secret begins with, so that scanners for leaked secrets know it.
+    fn prefix(self) -> &'static str {
+        match self {
+            TokenKind::Scim => "rcs_",
+            TokenKind::Api => "rca_",
+        }
+    }
+}
+
+impl FromSql for TokenKind {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<TokenKind> {
+        let name = value.as_str()?;
+        let kinds = [TokenKind::Scim, TokenKind::Api];
+        kinds
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+            .ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for TokenKind {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
+    }
+}
+
+/// Characters of a secret that are kept readable: its prefix and 24 of the 256 bits.
+const SHOWN: usize = 10;
+
+/// A token's secret, shown once: `rcs_` or `rca_` and 256 random bits in hexadecimal. `Debug` hides it.
+pub struct Secret(String);
+
+impl Secret {
+    /// A new one.
+    pub fn generate(kind: TokenKind) -> Result<Secret> {
+        let mut bits = [0; 32];
+        rand::fill(&mut bits).doing("drawing random bits")?;
+        let digits = bits.iter().map(|byte| format!("{byte:02x}"));
+        Ok(Secret(
+            kind.prefix()
+                .chars()
+                .map(String::from)
+                .chain(digits)
+                .collect(),
+        ))
+    }
+
+    /// The text to show.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The SHA-256 of a token, as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl TokenHash {
+    /// Of what a client sent.
+    pub fn of(token: &str) -> TokenHash {
+        let hash = digest::digest(&digest::SHA256, token.as_bytes());
+        TokenHash(hash.as_ref().try_into().expect("a SHA-256 has 32 bytes"))
+    }
+}
+
+/// A token's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its number.
+    pub id: i64,
+    /// Whose data it opens.
+    pub tenant: TenantId,
+    /// What it opens.
+    pub kind: TokenKind,
+    /// The operator's name for it.
+    pub label: String,
+    /// The first characters of the secret, to tell tokens apart.
+    pub prefix: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// From when on it opens nothing.
+    pub expires: Option<Timestamp>,
+    /// Since when it opens nothing.
+    pub revoked: Option<Timestamp>,
+    /// When it was last used, to the minute.
+    pub last_used: Option<Timestamp>,
+    /// From which address.
+    pub last_address: Option<String>,
+}
+
+const COLUMNS: &str =
+    "id, tenant, kind, label, prefix, created, expires, revoked, last_used, last_address";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Token> {
+    let time = |column| {
+        row.get::<_, Option<Millis>>(column)
+            .map(|at| at.map(|at| at.0))
+    };
+    Ok(Token {
+        id: row.get(0)?,
+        tenant: row.get(1)?,
+        kind: row.get(2)?,
+        label: row.get(3)?,
+        prefix: row.get(4)?,
+        created: row.get::<_, Millis>(5)?.0,
+        expires: time(6)?,
+        revoked: time(7)?,
+        last_used: time(8)?,
+        last_address: row.get(9)?,
+    })
+}
+
+/// Stores a new token.
+pub fn create(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    secret: &Secret,
+    kind: TokenKind,
+    label: &str,
+    expires: Option<Timestamp>,
+) -> Result<Token> {
+    let text = secret.reveal();
+    let prefix = text.get(..SHOWN).unwrap_or_default();
+    tx.conn
+        .prepare_cached(&format!(
+            "INSERT INTO token (tenant, kind, label, prefix, hash, created, expires)
+             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
+        ))
+        .and_then(|mut statement| {
+            let hash = TokenHash::of(text).0;
+            let values = (
+                tenant,
+                kind,
+                label,
+                prefix,
+                hash,
+                Millis(tx.now),
+                expires.map(Millis),
+            );
+            statement.query_row(values, from_row)
+        })
+        .doing("creating a token")
+}
+
+/// The token with this hash, whatever its state.
+pub fn by_hash(snapshot: &Snapshot<'_>, hash: &TokenHash) -> Result<Option<Token>> {
+    let found = snapshot
+        .conn
+        .prepare_cached(&format!("SELECT {COLUMNS}, hash FROM token WHERE hash = ?"))
+        .and_then(|mut statement| {
+            statement
+                .query_row([hash.0], |row| {
+                    Ok((from_row(row)?, row.get::<_, [u8; 32]>("hash")?))
+                })
+                .optional()
+        })
+        .doing("reading a token")?;
+    // The index compares byte by byte and may tell, by its time, how far a guess of the hash got. That is of no use
+    // without a preimage, and it is this comparison, in constant time, that decides.
+    Ok(found
+        .filter(|(_, stored)| constant_time::verify_slices_are_equal(stored, &hash.0).is_ok())
+        .map(|(token, _)| token))
+}
+
+/// A tenant's, newest first.
+pub fn list(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Vec<Token>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM token WHERE tenant = ? ORDER BY id DESC"
+        ))
+        .and_then(|mut statement| statement.query_map([tenant], from_row)?.collect())
+        .doing("listing tokens")
+}
+
+/// Revokes by id; false where there is none to revoke.
+pub fn revoke(tx: &Tx<'_>, tenant: TenantId, id: i64) -> Result<bool> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE token SET revoked = ? WHERE tenant = ? AND id = ? AND revoked IS NULL",
+        )
+        .and_then(|mut statement| statement.execute((Millis(tx.now), tenant, id)))
+        .map(|changed| changed == 1)
+        .doing("revoking a token")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::{at, fixture, tenant};
+
+    #[test]
+    fn a_secret_has_its_kinds_prefix_and_is_hidden_from_debug() {
+        let secret = Secret::generate(TokenKind::Scim).unwrap();
+        assert!(secret.reveal().starts_with("rcs_"));
+        assert_eq!(secret.reveal().len(), 4 + 64);
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+        assert!(
+            Secret::generate(TokenKind::Api)
+                .unwrap()
+                .reveal()
+                .starts_with("rca_")
+        );
+        assert_ne!(
+            secret.reveal(),
+            Secret::generate(TokenKind::Scim).unwrap().reveal()
+        );
+    }
+
+    #[test]
+    fn a_token_is_found_by_its_hash_alone() {
+        let fixture = fixture();
+        let (store, tenant) = (&fixture.store, fixture.tenant);
+        let secret = Secret::generate(TokenKind::Api).unwrap();
+        let text = secret.reveal().to_owned();
+        let made = store
+            .write(at(0), move |tx| {
+                create(tx, tenant, &secret, TokenKind::Api, "app", Some(at(9)))
+            })
+            .unwrap();
+        let found = store
+            .read(|snapshot| by_hash(snapshot, &TokenHash::of(&text)))
+            .unwrap();
+        assert_eq!(found, Some(made.clone()));
+        assert_eq!(
+            (made.prefix.as_str(), made.expires),
+            (&text[..10], Some(at(9)))
+        );
+        let stored = std::fs::read(fixture.dir.path().join("rollcall.db-wal")).unwrap();
+        assert!(
+            !stored
+                .windows(text.len())
+                .any(|bytes| bytes == text.as_bytes())
+        );
+        assert_eq!(
+            store
+                .read(|snapshot| by_hash(snapshot, &TokenHash::of("rca_guess")))
+                .unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn revoking_is_once_and_within_the_tenant() {
+        let fixture = fixture();
+        let (store, ours) = (&fixture.store, fixture.tenant);
+        let id = fixture.token().id;
+        let other = tenant(store, "other");
+        assert!(!store.write(at(1), move |tx| revoke(tx, other, id)).unwrap());
+        assert!(store.write(at(1), move |tx| revoke(tx, ours, id)).unwrap());
+        assert!(!store.write(at(2), move |tx| revoke(tx, ours, id)).unwrap());
+        assert_eq!(
+            store.read(|snapshot| list(snapshot, ours)).unwrap()[0].revoked,
+            Some(at(1))
+        );
+        assert_eq!(store.read(|snapshot| list(snapshot, other)).unwrap(), []);
+    }
+}

@@ -1,0 +1,139 @@
+//! From any released schema to the newest.
+//!
+//! `schema.sql` is always the newest schema, whole. A file says by `user_version` which one it has, and by
+//! `application_id` that it is ours.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::{Doing, Result};
+
+/// "roll" in ASCII.
+const APPLICATION_ID: i32 = 0x726f_6c6c;
+
+const SCHEMA: &str = include_str!("../../schema.sql");
+
+/// `STEPS[n]` takes a file from version n + 1 to n + 2. Never change or remove one that was released: add another,
+/// and change `schema.sql` to what all of them together give.
+const STEPS: &[&str] = &[];
+
+/// The version of `schema.sql`.
+const VERSION: i32 = 1 + STEPS.len() as i32;
+
+/// Brings the file to the newest schema, all of it or nothing.
+///
+/// # Errors
+///
+/// Where the file is a newer rollcall's, or another program's.
+pub fn upgrade(conn: &mut Connection) -> Result<()> {
+    // Almost always there is nothing to do; then no lock is taken that a running server would notice.
+    if found(conn)? == Some(VERSION) {
+        return Ok(());
+    }
+    let tx = conn
+        .transaction_with_behavior(TransactionBehavior::Exclusive)
+        .doing("locking the database")?;
+    // Another process may have been faster, so ask again.
+    match found(&tx)? {
+        None => tx.execute_batch(SCHEMA).doing("creating the schema")?,
+        Some(version) => {
+            for step in STEPS.iter().skip(version as usize - 1) {
+                tx.execute_batch(step).doing("upgrading the schema")?;
+            }
+        }
+    }
+    tx.pragma_update(None, "application_id", APPLICATION_ID)
+        .doing("setting application_id")?;
+    tx.pragma_update(None, "user_version", VERSION)
+        .doing("setting user_version")?;
+    tx.commit().doing("committing the schema")
+}
+
+/// The version of the schema in the file, from 1 to [`VERSION`]; `None` for an empty file.
+fn found(conn: &Connection) -> Result<Option<i32>> {
+    let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let application_id = number("application_id").doing("reading application_id")?;
+    let version = number("user_version").doing("reading user_version")?;
+    let empty: bool = conn
+        .query_row(
+            "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)",
+            [],
+            |row| row.get(0),
+        )
+        .doing("reading the schema")?;
+    match (application_id, version) {
+        (0, 0) if empty => Ok(None),
+        (APPLICATION_ID, 1..=VERSION) => Ok(Some(version)),
+        (APPLICATION_ID, newer) if newer > VERSION => Err(format!(
+            "the database has schema version {newer}, and this rollcall knows versions up to {VERSION}: \
+             it was used by a newer rollcall, so run that one or restore a backup"
+        )),
+        _ => Err("rollcall.db is not a rollcall database: choose another data folder".to_owned()),
+    }
+    .doing("opening the database")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upgraded() -> Connection {
+        let mut conn = Connection::open_in_memory().unwrap();
+        upgrade(&mut conn).unwrap();
+        conn
+    }
+
+    #[test]
+    fn an_empty_file_gets_the_schema_once() {
+        let mut conn = upgraded();
+        assert_eq!(found(&conn).unwrap(), Some(VERSION));
+        conn.execute_batch("INSERT INTO tenant (name, name_key, created) VALUES ('a', 'a', 0)")
+            .unwrap();
+        upgrade(&mut conn).unwrap();
+        let tenants: i64 = conn
+            .query_row("SELECT count(*) FROM tenant", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(tenants, 1);
+    }
+
+    #[test]
+    fn refuses_the_file_of_a_newer_rollcall() {
+        let mut conn = upgraded();
+        conn.pragma_update(None, "user_version", VERSION + 1)
+            .unwrap();
+        let error = upgrade(&mut conn).unwrap_err().to_string();
+        assert!(error.contains("newer rollcall"), "{error}");
+    }
+
+    #[test]
+    fn refuses_the_file_of_another_program() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE bookmark (url TEXT)")
+            .unwrap();
+        let error = upgrade(&mut conn).unwrap_err().to_string();
+        assert!(error.contains("not a rollcall database"), "{error}");
+    }
+
+    #[test]
+    fn every_foreign_key_has_an_index_that_finds_its_rows() {
+        let conn = upgraded();
+        for (table, column) in [
+            ("token", "tenant"),
+            ("resource", "tenant"),
+            ("tally", "tenant"),
+            ("resource_value", "resource"),
+            ("team_member", "team"),
+            ("team_member", "member"),
+            ("exchange", "tenant"),
+            ("event", "tenant"),
+        ] {
+            let plan: String = conn
+                .query_row(
+                    &format!("EXPLAIN QUERY PLAN DELETE FROM {table} WHERE {column} = 1"),
+                    [],
+                    |row| row.get(3),
+                )
+                .unwrap();
+            assert!(plan.starts_with("SEARCH"), "{table}.{column}: {plan}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The one writer: group commit.
+//!
+//! A thread owns the only connection that writes. It takes all changes that are waiting, runs each in a savepoint of
+//! one transaction, commits once and then lets all of their callers go on: an answer means "on disk", and many
+//! callers share one fsync. While it commits, the next batch gathers by itself.
+//!
+//! Exchanges of read requests come along with the next commit. They mustn't hold anybody up, so their queue is
+//! bounded, and what doesn't fit is counted and dropped.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::Tx;
+use super::exchanges::{self, Exchange};
+use crate::error::{Doing, Result};
+
+/// Changes in one transaction at most: the first one mustn't wait long for the last.
+const MAX_CHANGES: usize = 256;
+/// Exchanges in one transaction at most, for the same reason.
+const MAX_EXCHANGES: usize = 512;
+/// Exchanges that may wait; a body of 1 KB each makes it 4 MiB.
+const MAX_WAITING_EXCHANGES: usize = 4096;
+/// How long exchanges wait for a change to come along with when nothing else is going on.
+const EXCHANGE_DELAY: Duration = Duration::from_millis(20);
+
+/// Lets a caller go on, once its change is on disk. Dropped instead where the commit failed.
+type Answer = Box<dyn FnOnce() + Send>;
+
+/// What a change came to: whether to keep it, and the answer.
+type Outcome = (bool, Answer);
+
+/// A change with the time it carries.
+struct Change {
+    now: Timestamp,
+    run: Box<dyn FnOnce(&Tx<'_>) -> Outcome + Send>,
+}
+
+/// What waits for the writer.
+#[derive(Default)]
+struct Waiting {
+    changes: VecDeque<Change>,
+    exchanges: VecDeque<Exchange>,
+    closing: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.exchanges.is_empty() && !self.closing
+    }
+
+    /// Only exchanges, and few enough to wait for more.
+    fn can_wait(&self) -> bool {
+        self.changes.is_empty() && self.exchanges.len() < MAX_EXCHANGES && !self.closing
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+    dropped_exchanges: AtomicU64,
+}
+
+impl Queue {
+    /// A panic while the lock is held is impossible but for a lack of memory, and leaves the queue whole.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next batch, in the order of arrival; `None` once the queue is closed and empty.
+    fn next(&self) -> Option<(Vec<Change>, Vec<Exchange>)> {
+        let idle = |waiting: &mut Waiting| waiting.is_empty();
+        let waiting = self
+            .arrived
+            .wait_while(self.lock(), idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        let alone = |waiting: &mut Waiting| waiting.can_wait();
+        let (mut waiting, _) = self
+            .arrived
+            .wait_timeout_while(waiting, EXCHANGE_DELAY, alone)
+            .unwrap_or_else(PoisonError::into_inner);
+        let changes = waiting.changes.len().min(MAX_CHANGES);
+        let exchanges = waiting.exchanges.len().min(MAX_EXCHANGES);
+        if changes == 0 && exchanges == 0 {
+            return None;
+        }
+        Some((
+            waiting.changes.drain(..changes).collect(),
+            waiting.exchanges.drain(..exchanges).collect(),
+        ))
+    }
+}
+
+/// The writer thread's handle.
+pub struct Writer {
+    queue: Arc<Queue>,
+    /// `None` once closed.
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// Starts the thread, which ends when this is closed or dropped.
+    pub fn start(conn: Connection) -> Result<Writer> {
+        let queue = Arc::new(Queue::default());
+        let its_queue = Arc::clone(&queue);
+        let thread = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || run(&conn, &its_queue))
+            .doing("starting the writer thread")?;
+        Ok(Writer {
+            queue,
+            thread: Some(thread),
+        })
+    }
+
+    /// See [`Store::write`](super::Store::write).
+    pub fn write<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let run = move |tx: &Tx<'_>| -> Outcome {
+            // A panicking statement has been reset by the unwinding, and the savepoint undoes the rest.
+            let result = catch_unwind(AssertUnwindSafe(|| change(tx))).unwrap_or_else(|panic| {
+                Err(message(&*panic)).doing("changing the database (it panicked)")
+            });
+            let keep = result.is_ok();
+            // Nobody may be waiting any more, which is no reason to fail.
+            (keep, Box::new(move || drop(answer.send(result))))
+        };
+        self.queue.lock().changes.push_back(Change {
+            now,
+            run: Box::new(run),
+        });
+        self.queue.arrived.notify_one();
+        answered
+            .recv()
+            .unwrap_or_else(|_| Err(NOT_COMMITTED).doing("committing a change"))
+    }
+
+    /// See [`Store::record`](super::Store::record).
+    pub fn record(&self, exchange: Exchange) {
+        let mut waiting = self.queue.lock();
+        if waiting.exchanges.len() >= MAX_WAITING_EXCHANGES {
+            self.queue.dropped_exchanges.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        waiting.exchanges.push_back(exchange);
+        let count = waiting.exchanges.len();
+        drop(waiting);
+        // The first starts the delay and the last one ends it; those between need no attention.
+        if count == 1 || count == MAX_EXCHANGES {
+            self.queue.arrived.notify_one();
+        }
+    }
+
+    /// See [`Store::dropped_exchanges`](super::Store::dropped_exchanges).
+    pub fn dropped_exchanges(&self) -> u64 {
+        self.queue.dropped_exchanges.load(Ordering::Relaxed)
+    }
+
+    /// Waits for what is queued, checkpoints the WAL and ends the thread.
+    pub fn close(&mut self) -> Result<()> {
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        self.queue.lock().closing = true;
+        self.queue.arrived.notify_one();
+        thread
+            .join()
+            .unwrap_or_else(|panic| Err(message(&*panic)).doing("ending the writer thread"))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            log::error!("{error}");
+        }
+    }
+}
+
+/// What a caller learns where its batch was lost: the reason is the same for all, and is logged once.
+const NOT_COMMITTED: &str = "the transaction could not be committed, see the log";
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic".to_owned())
+}
+
+/// The thread.
+fn run(conn: &Connection, queue: &Queue) -> Result<()> {
+    while let Some((changes, exchanges)) = queue.next() {
+        let recorded = exchanges.len() as u64;
+        match commit(conn, changes, exchanges) {
+            Ok(answers) => answers.into_iter().for_each(|answer| answer()),
+            Err(error) => {
+                queue
+                    .dropped_exchanges
+                    .fetch_add(recorded, Ordering::Relaxed);
+                log::error!("a transaction was lost: {error}");
+            }
+        }
+    }
+    // Leaves one file, whole, for whoever copies it next.
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .doing("checkpointing the WAL")
+}
+
+/// One transaction. Where it fails, all answers are dropped, which tells the callers.
+fn commit(
+    conn: &Connection,
+    changes: Vec<Change>,
+    exchanges: Vec<Exchange>,
+) -> Result<Vec<Answer>> {
+    // IMMEDIATE: a lock that is got at the beginning can't be refused in the middle.
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)
+        .doing("beginning to write")?;
+    let answers = changes
+        .into_iter()
+        .map(|change| in_savepoint(conn, change))
+        .collect::<Result<_>>()?;
+    for exchange in exchanges {
+        // The tenant may be gone by now, for one; the others' lines are none the worse for it.
+        if let Err(error) = exchanges::insert(&Tx::new(conn, exchange.at), &exchange) {
+            log::warn!("an exchange is missing in the provisioning log: {error}");
+        }
+    }
+    transaction.commit().doing("committing")?;
+    Ok(answers)
+}
+
+fn in_savepoint(conn: &Connection, change: Change) -> Result<Answer> {
+    let execute = |sql| conn.prepare_cached(sql)?.execute([]);
+    execute("SAVEPOINT change").doing("setting a savepoint")?;
+    let (keep, answer) = (change.run)(&Tx::new(conn, change.now));
+    // A full disk, for one, makes SQLite roll back all of it. A savepoint set then would begin a transaction of its
+    // own, and commit it.
+    if conn.is_autocommit() {
+        return Err("SQLite rolled the transaction back").doing("writing");
+    }
+    if !keep {
+        execute("ROLLBACK TO change").doing("rolling back a change")?;
+    }
+    execute("RELEASE change").doing("releasing a savepoint")?;
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests;

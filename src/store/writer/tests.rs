@@ -1,0 +1,279 @@
+use std::sync::mpsc::channel;
+
+use serde_json::json;
+
+use super::*;
+use crate::error::Error;
+use crate::scim::ScimError;
+use crate::scim::filter::Filter;
+use crate::scim::schema::Kind;
+use crate::store::fixture::{at, document, exchange, fixture};
+use crate::store::{Store, TenantId, exchanges, resources, tenants};
+
+/// The names of all tenants, read anew.
+#[track_caller]
+fn names(store: &Store) -> Vec<String> {
+    store
+        .read(tenants::list)
+        .unwrap()
+        .into_iter()
+        .map(|tenant| tenant.name)
+        .collect()
+}
+
+/// How many users there are, counted one by one.
+#[track_caller]
+fn total(store: &Store, tenant: TenantId) -> u64 {
+    let filter = Filter::parse("userName pr").unwrap();
+    let query = resources::Query {
+        kinds: &[Kind::User],
+        filter: Some(&filter),
+        sort_by: None,
+        descending: false,
+        offset: 0,
+        limit: 0,
+    };
+    store
+        .read(|snapshot| resources::search(snapshot, tenant, &query))
+        .unwrap()
+        .total
+}
+
+/// Keeps the writer busy until the sender is used or dropped, so that a batch gathers.
+fn busy<'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    store: &'scope Store,
+) -> mpsc::Sender<()> {
+    let (started, has_started) = channel();
+    let (go_on, may_go_on) = channel();
+    scope.spawn(move || {
+        store.write(at(0), move |_| {
+            started.send(()).unwrap();
+            let _ = may_go_on.recv();
+            Ok(())
+        })
+    });
+    has_started.recv().unwrap();
+    go_on
+}
+
+#[test]
+fn a_refused_change_is_undone_alone() {
+    let fixture = fixture();
+    let store = &fixture.store;
+    std::thread::scope(|scope| {
+        let go_on = busy(scope, store);
+        let good = [
+            scope.spawn(|| store.write(at(0), |tx| tenants::create(tx, "before"))),
+            scope.spawn(|| store.write(at(0), |tx| tenants::create(tx, "behind"))),
+        ];
+        let refused = scope.spawn(|| {
+            store.write(at(0), |tx| {
+                tenants::create(tx, "refused")?;
+                Err::<(), _>(ScimError::uniqueness("userName is taken").into())
+            })
+        });
+        while store.writer.queue.lock().changes.len() < 3 {
+            std::thread::yield_now();
+        }
+        drop(go_on);
+        let Err(Error::Scim(error)) = refused.join().unwrap() else {
+            panic!("it was to be refused")
+        };
+        assert_eq!(error.status(), 409);
+        for change in good {
+            assert!(change.join().unwrap().unwrap().is_some());
+        }
+    });
+    assert_eq!(names(store), ["acme", "before", "behind"]);
+}
+
+#[test]
+fn a_panic_in_a_change_is_an_error_and_the_writer_lives_on() {
+    let fixture = fixture();
+    let change = |tx: &Tx<'_>| {
+        tenants::create(tx, "lost")?;
+        if tx.now == at(0) {
+            panic!("on purpose");
+        }
+        Ok(())
+    };
+    let error = fixture.store.write(at(0), change).unwrap_err();
+    assert!(error.to_string().contains("on purpose"), "{error}");
+    fixture
+        .store
+        .write(at(1), |tx| tenants::create(tx, "kept"))
+        .unwrap();
+    assert_eq!(names(&fixture.store), ["acme", "kept"]);
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_reopening() {
+    let fixture = fixture();
+    let (store, tenant) = (&fixture.store, fixture.tenant);
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            scope.spawn(move || {
+                for number in 0..25 {
+                    let user = document(json!({"userName": format!("{thread}-{number}")}));
+                    store
+                        .write(at(0), move |tx| {
+                            resources::insert(tx, tenant, Kind::User, user)
+                        })
+                        .unwrap();
+                }
+            });
+        }
+    });
+    fixture.store.close().unwrap();
+    let store = Store::open(fixture.dir.path()).unwrap();
+    assert_eq!(total(&store, tenant), 400);
+}
+
+#[test]
+fn when_the_commit_fails_nobody_is_told_that_it_held() {
+    let fixture = fixture();
+    let other = Connection::open(fixture.dir.path().join("rollcall.db")).unwrap();
+    other.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+    // A deferred constraint is looked at when the transaction commits, so this is a commit that fails.
+    other
+        .execute_batch(
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+             CREATE TABLE child (parent INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED);",
+        )
+        .unwrap();
+    let error = fixture
+        .store
+        .write(at(0), |tx| {
+            tenants::create(tx, "lost")?;
+            tx.conn
+                .execute_batch("INSERT INTO child VALUES (1)")
+                .doing("breaking the commit")
+        })
+        .unwrap_err();
+    assert!(matches!(error, Error::Internal { .. }), "{error}");
+    fixture
+        .store
+        .write(at(0), |tx| tenants::create(tx, "kept"))
+        .unwrap();
+    assert_eq!(names(&fixture.store), ["acme", "kept"]);
+}
+
+#[test]
+fn when_sqlite_gives_up_the_transaction_the_rest_of_the_batch_is_not_run() {
+    let fixture = fixture();
+    let store = &fixture.store;
+    std::thread::scope(|scope| {
+        let go_on = busy(scope, store);
+        let end = |tx: &Tx<'_>| {
+            tx.conn
+                .execute_batch("ROLLBACK")
+                .doing("ending the transaction")
+        };
+        let changes = [
+            scope.spawn(move || store.write(at(0), end)),
+            scope.spawn(|| store.write(at(0), |tx| tenants::create(tx, "behind").map(drop))),
+        ];
+        while store.writer.queue.lock().changes.len() < 2 {
+            std::thread::yield_now();
+        }
+        drop(go_on);
+        for change in changes {
+            change.join().unwrap().unwrap_err();
+        }
+    });
+    store
+        .write(at(0), |tx| tenants::create(tx, "kept"))
+        .unwrap();
+    assert_eq!(names(store), ["acme", "kept"]);
+}
+
+#[test]
+fn recorded_exchanges_are_stored_without_a_change_that_takes_them_along() {
+    let fixture = fixture();
+    let token = fixture.token();
+    for _ in 0..MAX_EXCHANGES + 1 {
+        fixture.store.record(exchange(fixture.tenant, token.id));
+    }
+    let recorded = || {
+        fixture
+            .store
+            .read(|snapshot| exchanges::after(snapshot, None, 0, 10_000))
+            .unwrap()
+            .len()
+    };
+    while recorded() <= MAX_EXCHANGES {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn an_overflow_of_exchanges_is_counted_and_the_rest_kept() {
+    let fixture = fixture();
+    let store = &fixture.store;
+    let token = fixture.token();
+    std::thread::scope(|scope| {
+        let _go_on = busy(scope, store);
+        for _ in 0..MAX_WAITING_EXCHANGES + 3 {
+            store.record(exchange(fixture.tenant, token.id));
+        }
+    });
+    assert_eq!(store.dropped_exchanges(), 3);
+    fixture.store.close().unwrap();
+    let store = Store::open(fixture.dir.path()).unwrap();
+    let recorded = store
+        .read(|snapshot| exchanges::after(snapshot, None, 0, 10_000))
+        .unwrap();
+    assert_eq!(recorded.len(), MAX_WAITING_EXCHANGES);
+}
+
+#[test]
+fn the_exchange_of_a_tenant_that_is_gone_harms_no_other() {
+    let fixture = fixture();
+    let token = fixture.token();
+    fixture.store.record(exchange(TenantId(99), token.id));
+    fixture.store.record(exchange(fixture.tenant, token.id));
+    fixture.store.close().unwrap();
+    let store = Store::open(fixture.dir.path()).unwrap();
+    assert_eq!(
+        store
+            .read(|snapshot| exchanges::after(snapshot, None, 0, 10))
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn closing_leaves_one_file() {
+    let fixture = fixture();
+    fixture.store.read(tenants::list).unwrap();
+    fixture.store.close().unwrap();
+    let files = std::fs::read_dir(fixture.dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    assert_eq!(files.collect::<Vec<_>>(), ["rollcall.db"]);
+}
+
+#[test]
+fn two_processes_write_to_one_file() {
+    let fixture = fixture();
+    let tenant = fixture.tenant;
+    let command = Store::open(fixture.dir.path()).unwrap();
+    std::thread::scope(|scope| {
+        for (number, store) in [&fixture.store, &command].into_iter().enumerate() {
+            scope.spawn(move || {
+                for user in 0..50 {
+                    let user = document(json!({"userName": format!("{number}-{user}")}));
+                    store
+                        .write(at(0), move |tx| {
+                            resources::insert(tx, tenant, Kind::User, user)
+                        })
+                        .unwrap();
+                }
+            });
+        }
+    });
+    command.close().unwrap();
+    assert_eq!(total(&fixture.store, tenant), 100);
+}
