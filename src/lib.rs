@@ -6,5 +6,6 @@
 //! sockets, `cli` alone reads arguments and prints. `ARCHITECTURE.md` has the map and the invariants.
 
 pub mod error;
+pub mod http;
 pub mod scim;
 pub mod store;

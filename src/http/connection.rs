@@ -1,0 +1,379 @@
+//! One connection, from its first byte to its last, on its own thread.
+//!
+//! Every head and every body has one deadline for the whole of it, so a peer gains nothing by sending a
+//! byte now and then. Buffers grow with what arrives, never with what is announced. Whatever is refused here closes the connection, because where the next request
+//! begins is then a matter of opinion. `head` and `chunked` decide what the bytes mean.
+
+use std::any::Any;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::chunked::Chunked;
+use super::head::{Framing, ParsedHead, Refusal, parse_head};
+use super::listen::Service;
+use super::register::Place;
+use super::render::{Form, Stamp, render};
+use super::request::{Head, Request, Response, attribute};
+
+/// How many bytes one read asks for.
+const READ_BYTES: usize = 16 * 1024;
+/// The most bytes that are read and thrown away after a last answer.
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Serves the requests of one connection, until either side ends it.
+pub(super) fn run(socket: Arc<TcpStream>, peer: IpAddr, place: &Place, service: &Service) {
+    let Ok(local) = socket.local_addr() else {
+        return;
+    };
+    // TLS belongs here: this is the connection's thread, and the handshake is read under the head's
+    // deadline like any other bytes. Only `read` and `send` pass bytes through the socket.
+    let mut connection = Connection {
+        socket,
+        peer,
+        local,
+        place,
+        service,
+        input: Vec::new(),
+        start: 0,
+    };
+    while connection.exchange() && (!connection.unread().is_empty() || place.idle()) {}
+}
+
+struct Connection<'a> {
+    socket: Arc<TcpStream>,
+    peer: IpAddr,
+    local: SocketAddr,
+    place: &'a Place,
+    service: &'a Service,
+    /// What has arrived; what stands before `start` has been used.
+    input: Vec<u8>,
+    start: usize,
+}
+
+/// Why a request could not be read.
+enum Failure {
+    /// The peer is gone, or the socket is broken: nobody to answer.
+    Gone,
+    /// Answered, then the connection is closed.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        Failure::Refused(refusal)
+    }
+}
+
+impl Connection<'_> {
+    /// Reads one request and answers it. False if the connection is to be closed.
+    fn exchange(&mut self) -> bool {
+        if !self.await_request() {
+            return false;
+        }
+        let stamp = Stamp::now();
+        let parsed = match self.read_head(stamp.started + self.service.limits.head) {
+            Ok(parsed) => parsed,
+            Err(failure) => return self.refuse(failure, None, false, &stamp),
+        };
+        let (framing, expects_continue) = (parsed.framing, parsed.expects_continue);
+        let (keep_alive, is_http_1_0) = (parsed.keep_alive, parsed.is_http_1_0);
+        let without_body = parsed.method == "HEAD";
+        let ends = (self.peer, self.local);
+        let head = attribute(
+            parsed,
+            ends,
+            &self.service.trusted,
+            &stamp.request_id,
+            (stamp.started, stamp.now),
+        );
+        let body = match self.read_body(&stamp, &head, framing, expects_continue) {
+            Ok(body) => body,
+            Err(failure) => return self.refuse(failure, Some(&head), without_body, &stamp),
+        };
+        let handler = &self.service.handler;
+        let request = Request {
+            head: head.clone(),
+            body,
+        };
+        let response = survive(&stamp, || handler.answer(request)).unwrap_or_else(|| {
+            refusal(self.service, Some(&head), 500, "the server failed", &stamp)
+        });
+        let connection = match (keep_alive && !self.place.is_closing(), is_http_1_0) {
+            (false, _) => Some("close"),
+            (true, true) => Some("keep-alive"),
+            (true, false) => None,
+        };
+        self.answer(
+            &response,
+            &stamp,
+            Form {
+                without_body,
+                connection,
+            },
+        )
+    }
+
+    /// Waits for the first byte of a request. False if there will be none.
+    fn await_request(&mut self) -> bool {
+        if self.unread().is_empty() {
+            // A connection that waits holds no memory from its last request.
+            self.input = Vec::new();
+            self.start = 0;
+            let deadline = Instant::now() + self.service.limits.idle;
+            if self.fill(deadline, "").is_err() {
+                return false;
+            }
+        }
+        self.place.busy()
+    }
+
+    fn read_head(&mut self, deadline: Instant) -> Result<ParsedHead, Failure> {
+        let limits = &self.service.limits;
+        loop {
+            if let Some((head, used)) = parse_head(self.unread(), limits)? {
+                self.start += used;
+                return Ok(head);
+            }
+            // Parsing starts over each time, so it waits for the end of a line: a head that arrives
+            // byte by byte costs no more than one that has as many lines.
+            loop {
+                let had = self.unread().len();
+                self.fill(deadline, "the request's head did not arrive in time")?;
+                let unread = self.unread();
+                if unread[had..].contains(&b'\n') || unread.len() >= limits.head_bytes {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn read_body(
+        &mut self,
+        stamp: &Stamp,
+        head: &Head,
+        framing: Framing,
+        expects_continue: bool,
+    ) -> Result<Vec<u8>, Failure> {
+        if matches!(framing, Framing::Empty | Framing::Length(0)) {
+            return Ok(Vec::new());
+        }
+        let handler = &self.service.handler;
+        let limit = survive(stamp, || handler.body_limit(head))
+            .ok_or_else(|| Refusal::new(500, "the server failed"))?;
+        if let Framing::Length(length) = framing
+            && length > limit
+        {
+            let detail =
+                format!("the body has {length} bytes, and at most {limit} are accepted here");
+            return Err(Refusal::new(413, detail).into());
+        }
+        // Whoever has sent some of the body does not wait for our word.
+        if expects_continue
+            && self.unread().is_empty()
+            && !self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        {
+            return Err(Failure::Gone);
+        }
+        let started = Instant::now();
+        let mut body = Vec::new();
+        let mut decoder = Chunked::new();
+        loop {
+            let (used, is_done) = match framing {
+                Framing::Chunked => {
+                    let used = decoder.decode(&self.input[self.start..], &mut body, limit)?;
+                    (used, decoder.is_done())
+                }
+                Framing::Length(length) => {
+                    let missing = usize::try_from(length).unwrap_or(usize::MAX) - body.len();
+                    let used = missing.min(self.unread().len());
+                    body.extend_from_slice(&self.input[self.start..self.start + used]);
+                    (used, used == missing)
+                }
+                Framing::Empty => (0, true),
+            };
+            self.start += used;
+            if is_done {
+                return Ok(body);
+            }
+            let limits = &self.service.limits;
+            let deadline = started + limits.body + limits.time_for(body.len());
+            self.fill(deadline, "the request's body did not arrive in time")?;
+        }
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.input[self.start..]
+    }
+
+    /// Reads what there is, at least one byte. `late` is the refusal's detail where nothing comes until `deadline`.
+    fn fill(&mut self, deadline: Instant, late: &str) -> Result<(), Failure> {
+        self.input.drain(..self.start);
+        self.start = 0;
+        let mut bytes = [0; READ_BYTES];
+        let count = self.read(&mut bytes, deadline, late)?;
+        self.input.extend_from_slice(&bytes[..count]);
+        Ok(())
+    }
+
+    fn read(&self, bytes: &mut [u8], deadline: Instant, late: &str) -> Result<usize, Failure> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A timeout of nothing would be no timeout, and setting it fails.
+            if left.is_zero() {
+                return Err(Refusal::new(408, late).into());
+            }
+            self.socket
+                .set_read_timeout(Some(left))
+                .map_err(|_| Failure::Gone)?;
+            match (&*self.socket).read(bytes) {
+                Ok(0) => return Err(Failure::Gone),
+                Ok(count) => return Ok(count),
+                Err(error) if is_temporary(error.kind()) => {}
+                Err(_) => return Err(Failure::Gone),
+            }
+        }
+    }
+
+    /// Sends all of `bytes`, usually in one write. False if the peer is gone or too slow.
+    fn send(&self, mut bytes: &[u8]) -> bool {
+        let limits = &self.service.limits;
+        let deadline = Instant::now() + limits.write + limits.time_for(bytes.len());
+        while !bytes.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.socket.set_write_timeout(Some(left)).is_err() {
+                return false;
+            }
+            match (&*self.socket).write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if is_temporary(error.kind()) => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Answers what could not be read, if there is anybody to answer. False: the connection is to be closed.
+    fn refuse(
+        &self,
+        failure: Failure,
+        head: Option<&Head>,
+        without_body: bool,
+        stamp: &Stamp,
+    ) -> bool {
+        let Failure::Refused(Refusal { status, detail }) = failure else {
+            return false;
+        };
+        log::debug!(
+            "request {} of {} refused: {status}, {detail}",
+            stamp.request_id,
+            self.peer
+        );
+        let response = refusal(self.service, head, status, &detail, stamp);
+        self.answer(
+            &response,
+            stamp,
+            Form {
+                without_body,
+                connection: Some("close"),
+            },
+        )
+    }
+
+    /// Sends an answer. False if the connection is to be closed.
+    fn answer(&self, response: &Response, stamp: &Stamp, form: Form) -> bool {
+        let sent = self.send(&render(response, stamp, form));
+        let is_last = form.connection == Some("close");
+        if sent && is_last {
+            self.linger();
+        }
+        sent && !is_last
+    }
+
+    /// Lets the peer read our last answer before the connection is closed.
+    ///
+    /// Closing a socket with unread bytes resets the connection, and a reset may discard the answer on
+    /// the other side. So say that nothing follows, and throw away for a while what still comes.
+    fn linger(&self) {
+        self.place.idle();
+        if self.socket.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let deadline = Instant::now() + self.service.limits.linger;
+        let mut bytes = [0; READ_BYTES];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match self.read(&mut bytes, deadline, "") {
+                Ok(count) => left = left.saturating_sub(count),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Whether a read or write may be tried again, if its deadline allows.
+fn is_temporary(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}
+
+/// Runs a piece of the handler. `None` if it panics, which is logged.
+fn survive<T>(stamp: &Stamp, run: impl FnOnce() -> T) -> Option<T> {
+    // What a panic leaves half done is out of reach afterwards: the request is dropped with it, and
+    // the store's transaction is rolled back.
+    let result = catch_unwind(AssertUnwindSafe(run));
+    let text = |panic: Box<dyn Any + Send>| match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic
+            .downcast::<&str>()
+            .map_or_else(|_| String::new(), |text| text.to_string()),
+    };
+    result
+        .map_err(|panic| log::error!("request {} panicked: {}", stamp.request_id, text(panic)))
+        .ok()
+}
+
+/// The handler's answer to a refusal of ours; a bare one if the handler fails at that, too.
+fn refusal(
+    service: &Service,
+    head: Option<&Head>,
+    status: u16,
+    detail: &str,
+    stamp: &Stamp,
+) -> Response {
+    survive(stamp, || service.handler.refusal(head, status, detail)).unwrap_or_else(|| Response {
+        status,
+        headers: Vec::new(),
+        body: Vec::new(),
+    })
+}
+
+/// The 503 that is all there is for a connection without a thread or a place.
+///
+/// Best effort, because it's sent by the thread that accepts: nothing here waits for the peer. A small
+/// answer always fits the send buffer of a new connection.
+pub(super) fn turn_away(socket: &TcpStream, service: &Service) {
+    let stamp = Stamp::now();
+    let detail = "the server has as many connections as it can serve; try again in a few seconds";
+    let mut response = refusal(service, None, 503, detail, &stamp);
+    response.headers.push(("Retry-After", "5".to_owned()));
+    let bytes = render(
+        &response,
+        &stamp,
+        Form {
+            without_body: false,
+            connection: Some("close"),
+        },
+    );
+    let sent = socket
+        .set_nonblocking(true)
+        .and_then(|()| (&*socket).write_all(&bytes));
+    if sent.and_then(|()| socket.shutdown(Shutdown::Write)).is_ok() {
+        // A request that has arrived already must not turn the close into a reset.
+        let _ = (&*socket).read(&mut [0; READ_BYTES]);
+    }
+}

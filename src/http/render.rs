@@ -1,0 +1,147 @@
+//! An answer's bytes: the status line, the header fields and the body in one piece, for one write.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use tiny_http::StatusCode;
+use uuid::Uuid;
+
+use super::request::Response;
+
+/// When a request began, and its name in the log and in X-Request-Id.
+pub(super) struct Stamp {
+    /// A UUID v7, so that the ids are in the order of time.
+    pub(super) request_id: String,
+    pub(super) started: Instant,
+    pub(super) now: Timestamp,
+}
+
+impl Stamp {
+    /// Reads the clock, the only time in a request.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is where a request's now comes from"
+    )]
+    pub(super) fn now() -> Stamp {
+        let request_id = Uuid::now_v7().to_string();
+        Stamp {
+            request_id,
+            started: Instant::now(),
+            now: Timestamp::now(),
+        }
+    }
+}
+
+/// What an answer's head depends on beside the answer.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    /// The answer to a HEAD: all but the body.
+    pub(super) without_body: bool,
+    /// What the Connection header says, where it says anything.
+    pub(super) connection: Option<&'static str>,
+}
+
+/// The bytes of an answer.
+pub(super) fn render(response: &Response, stamp: &Stamp, form: Form) -> Vec<u8> {
+    // tiny_http writes responses, too, but would name itself as the Server, give a 204 a
+    // Content-Length against RFC 9110 §8.6, and can't be told to send `Connection: close`.
+    let mut head = format!(
+        "HTTP/1.1 {} {}\r\n",
+        response.status,
+        StatusCode(response.status).default_reason_phrase()
+    );
+    let mut field = |name: &str, value: &str| {
+        head.push_str(&format!(
+            "{name}: {}\r\n",
+            value.replace(char::is_control, "")
+        ));
+    };
+    let has_body = !matches!(response.status, 100..=199 | 204 | 304);
+    if let Ok(date) = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&stamp.now) {
+        field("Date", &date);
+    }
+    for (name, value) in &response.headers {
+        field(name, value);
+    }
+    field("X-Request-Id", &stamp.request_id);
+    if has_body {
+        field("Content-Length", &response.body.len().to_string());
+    }
+    if let Some(option) = form.connection {
+        field("Connection", option);
+    }
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(b"\r\n");
+    if has_body && !form.without_body {
+        bytes.extend_from_slice(&response.body);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{Form, Response, Stamp, render};
+
+    /// The answer as text, with a fixed date and id.
+    fn text(status: u16, headers: Vec<(&'static str, String)>, form: Form) -> String {
+        let stamp = Stamp {
+            request_id: "id".into(),
+            started: Instant::now(),
+            now: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let response = Response {
+            status,
+            headers,
+            body: b"hello".to_vec(),
+        };
+        String::from_utf8(render(&response, &stamp, form)).expect("text")
+    }
+
+    const KEPT: Form = Form {
+        without_body: false,
+        connection: None,
+    };
+
+    #[test]
+    fn an_answer_is_a_head_and_a_body() {
+        let expected = "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nETag: W/\"1\"\r\n\
+                        X-Request-Id: id\r\nContent-Length: 5\r\n\r\nhello";
+        assert_eq!(text(200, vec![("ETag", "W/\"1\"".into())], KEPT), expected);
+    }
+
+    #[test]
+    fn the_answer_to_a_head_request_has_the_length_but_not_the_body() {
+        let answer = text(
+            200,
+            vec![],
+            Form {
+                without_body: true,
+                connection: Some("close"),
+            },
+        );
+        assert!(
+            answer.ends_with("Content-Length: 5\r\nConnection: close\r\n\r\n"),
+            "{answer}"
+        );
+    }
+
+    #[test]
+    fn a_status_without_body_has_no_length_either() {
+        for status in [204, 304] {
+            let answer = text(status, vec![], KEPT);
+            assert!(answer.ends_with("X-Request-Id: id\r\n\r\n"), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_header_value_can_not_begin_another_header() {
+        let answer = text(302, vec![("Location", "/a\r\nSet-Cookie: b".into())], KEPT);
+        assert!(
+            answer.contains("\r\nLocation: /aSet-Cookie: b\r\n"),
+            "{answer}"
+        );
+    }
+}
