@@ -5,7 +5,9 @@
 //! `http → provision → (scim, store) → http`. `scim` is pure, `store` holds all SQL, `http` alone knows
 //! sockets, `cli` alone reads arguments and prints. `ARCHITECTURE.md` has the map and the invariants.
 
+pub mod cli;
 pub mod error;
 pub mod http;
+pub mod provision;
 pub mod scim;
 pub mod store;

@@ -1,10 +1,77 @@
 //! The door to the network: the only place that knows sockets, headers and status lines.
+//!
+//! [`listen`] and [`connection`] accept, read and write, and know nothing of what is served; they call the one
+//! handler, [`App`]. It routes ([`route`]), finds out who asks ([`auth`]) and answers, by [`scim`] or [`pages`].
 
+mod auth;
 mod chunked;
 mod connection;
 mod head;
 pub mod limits;
 pub mod listen;
+mod pages;
 mod register;
 mod render;
 pub mod request;
+mod route;
+mod scim;
+
+use crate::store::Store;
+use request::{Handler, Head, Request, Response};
+use route::Route;
+
+/// Most bytes in the body of a request that shows no valid token.
+const STRANGER_BODY_MAX_BYTES: u64 = 64 * 1024;
+
+/// Default for [`App::body_max_bytes`]: a PUT of a group with 50,000 members fits.
+pub const BODY_MAX_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The program as the network sees it.
+#[derive(Debug)]
+pub struct App {
+    /// The database.
+    pub store: Store,
+    /// `https://HOST` as clients reach it, without a slash at its end; `None`: as each request says.
+    pub public_url: Option<String>,
+    /// Most bytes in the body of a request with a valid token.
+    pub body_max_bytes: u64,
+    /// Whether the log keeps the bodies of what succeeded too (`serve --dev`).
+    pub keep_bodies: bool,
+}
+
+impl App {
+    /// Scheme and host of our URLs in an answer to this request.
+    fn origin<'a>(&'a self, head: &'a Head) -> &'a str {
+        self.public_url.as_deref().unwrap_or(&head.origin)
+    }
+}
+
+impl Handler for App {
+    fn body_limit(&self, head: &Head) -> u64 {
+        match auth::caller(&self.store, head) {
+            Ok(_) => self.body_max_bytes,
+            Err(_) => STRANGER_BODY_MAX_BYTES,
+        }
+    }
+
+    fn answer(&self, request: Request) -> Response {
+        match route::route(&request.head) {
+            Route::Scim(resource) => scim::answer(self, &request, resource),
+            Route::Health => pages::health(&request.head),
+            Route::Ready => pages::ready(self, &request.head),
+            Route::Home => pages::redirect("/settings"),
+            Route::Settings => pages::settings(&request.head),
+            Route::Asset(asset) => pages::asset(&request.head, asset),
+            Route::Nothing => pages::plain(404, "There is no page at this address.\n"),
+        }
+    }
+
+    fn refusal(&self, head: Option<&Head>, status: u16, detail: &str) -> Response {
+        match head {
+            Some(head) if matches!(route::route(head), Route::Scim(_)) => {
+                scim::loop_refusal(self, head, status, detail)
+            }
+            _ => pages::plain(status, &format!("{detail}\n")),
+        }
+    }
+}

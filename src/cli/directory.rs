@@ -1,0 +1,199 @@
+//! `rollcall user …` and `rollcall team …`: a look at what providers have sent.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::table::{self, Format};
+use super::{Failure, Outcome, existing, failure, tenant_named};
+use crate::error::Error;
+use crate::scim::filter::Filter;
+use crate::scim::resource;
+use crate::scim::schema::Kind;
+use crate::store::resources::{self, Query, Stored};
+use crate::store::{Snapshot, teams};
+
+#[derive(Debug, Args)]
+pub(super) struct Listing {
+    /// Whose
+    #[arg(long)]
+    tenant: String,
+    /// A SCIM filter, as in 'active eq false'
+    #[arg(long)]
+    filter: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 1000)]
+    limit: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// List users
+    List(Listing),
+    /// Show one user: attributes and teams
+    Show {
+        /// Whose
+        #[arg(long)]
+        tenant: String,
+        /// userName, or id
+        user: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TeamCommand {
+    /// List teams
+    List(Listing),
+    /// Show one team: attributes and members
+    Show {
+        /// Whose
+        #[arg(long)]
+        tenant: String,
+        /// Name, or id
+        team: String,
+    },
+}
+
+pub(super) fn users(data: &Path, format: Format, command: UserCommand) -> Outcome {
+    match command {
+        UserCommand::List(listing) => {
+            let columns = [
+                ("USERNAME", "userName"),
+                ("NAME", "displayName"),
+                ("ACTIVE", "active"),
+                ("ROLE NAME", "roleName"),
+                ("TEAMS", "teams"),
+                ("ID", "id"),
+            ];
+            list(data, format, Kind::User, listing, &columns)
+        }
+        UserCommand::Show { tenant, user } => show(data, Kind::User, &tenant, &user),
+    }
+}
+
+pub(super) fn teams(data: &Path, format: Format, command: TeamCommand) -> Outcome {
+    match command {
+        TeamCommand::List(listing) => {
+            let columns = [
+                ("NAME", "displayName"),
+                ("MEMBERS", "members"),
+                ("EXTERNAL ID", "externalId"),
+                ("ID", "id"),
+            ];
+            list(data, format, Kind::Group, listing, &columns)
+        }
+        TeamCommand::Show { tenant, team } => show(data, Kind::Group, &tenant, &team),
+    }
+}
+
+fn list(
+    data: &Path,
+    format: Format,
+    kind: Kind,
+    listing: Listing,
+    columns: &[(&str, &str)],
+) -> Outcome {
+    let store = existing(data)?;
+    let filter = match &listing.filter {
+        None => None,
+        Some(text) => {
+            let filter = Filter::parse(text).map_err(Error::from)?;
+            filter.check(&[kind.resource_type()]).map_err(Error::from)?;
+            Some(filter)
+        }
+    };
+    let query = Query {
+        kinds: &[kind],
+        filter: filter.as_ref(),
+        sort_by: None,
+        descending: false,
+        offset: 0,
+        limit: listing.limit,
+    };
+    let (rows, total) = store.read(|snapshot| {
+        let tenant = match tenant_named(snapshot, &listing.tenant)? {
+            Ok(tenant) => tenant,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let page = resources::search(snapshot, tenant.id, &query)?;
+        let rows = page
+            .resources
+            .iter()
+            .map(|stored| row(snapshot, tenant.id, stored))
+            .collect::<crate::error::Result<Vec<Value>>>()?;
+        Ok(Ok((rows, page.total)))
+    })??;
+    table::print(format, columns, &rows)?;
+    if total > rows.len() as u64 {
+        eprintln!("{} of {total}; --limit shows more", rows.len());
+    }
+    Ok(())
+}
+
+/// One line of a listing; the count of teams or members instead of their names.
+fn row(
+    snapshot: &Snapshot<'_>,
+    tenant: crate::store::TenantId,
+    stored: &Stored,
+) -> crate::error::Result<Value> {
+    let mut row = json!({ "id": stored.id });
+    for name in ["userName", "displayName", "roleName", "externalId"] {
+        row[name] = stored.document.get(name).cloned().unwrap_or(Value::Null);
+    }
+    match stored.kind {
+        Kind::User => {
+            row["active"] = json!(stored.document.get("active") != Some(&Value::Bool(false)));
+            row["teams"] = json!(teams::groups_of(snapshot, tenant, stored)?.len());
+        }
+        Kind::Group => row["members"] = json!(teams::member_count(snapshot, tenant, stored)?),
+    }
+    Ok(row)
+}
+
+/// Prints one resource as a SCIM client would see it, without URLs.
+fn show(data: &Path, kind: Kind, tenant: &str, wanted: &str) -> Outcome {
+    let store = existing(data)?;
+    let shown = store.read(|snapshot| {
+        let tenant = match tenant_named(snapshot, tenant)? {
+            Ok(tenant) => tenant,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let Some(stored) = resources::get(snapshot, tenant.id, kind, wanted)?.map_or_else(
+            || resources::by_name(snapshot, tenant.id, kind, wanted),
+            |found| Ok(Some(found)),
+        )?
+        else {
+            return Ok(Err(missing(kind, wanted)));
+        };
+        let links = match kind {
+            Kind::User => teams::groups_of(snapshot, tenant.id, &stored)?,
+            Kind::Group => teams::members(snapshot, tenant.id, &stored)?,
+        };
+        let links = links
+            .iter()
+            .map(|link| json!({ "value": link.id, "display": link.display }))
+            .collect();
+        let mut shown = stored.document;
+        shown.insert("id".into(), stored.id.into());
+        shown.insert(kind.membership_attribute().into(), Value::Array(links));
+        let meta = json!({
+            "created": stored.created.to_string(),
+            "lastModified": stored.last_modified.to_string(),
+            "version": resource::etag(stored.version),
+        });
+        shown.insert("meta".into(), meta);
+        Ok(Ok(Value::Object(shown)))
+    })??;
+    table::json(&shown)
+}
+
+fn missing(kind: Kind, wanted: &str) -> Failure {
+    let what = match kind {
+        Kind::User => "user",
+        Kind::Group => "team",
+    };
+    failure(format!(
+        "there is no {what} {wanted:?} in this tenant; `rollcall {what} list` shows them"
+    ))
+}

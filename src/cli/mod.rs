@@ -1,0 +1,156 @@
+//! The command line: the only place that reads arguments and environment, and that prints.
+//!
+//! Scripts depend on it: flag, then `ROLLCALL_…` in the environment, then default; results on stdout, talk on stderr;
+//! exit 0 done, 1 failed, 2 usage.
+
+mod directory;
+mod log;
+mod serve;
+mod table;
+mod tenant;
+mod token;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use jiff::Timestamp;
+
+use crate::error::Error;
+use crate::store::tenants::{self, Tenant};
+use crate::store::{Snapshot, Store};
+use table::Format;
+
+/// Single sign-on and SCIM provisioning in one executable with one SQLite file.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    /// Folder that holds rollcall.db; made where it is missing
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ROLLCALL_DATA",
+        default_value = "rollcall-data"
+    )]
+    data: PathBuf,
+    /// How listings are printed
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        env = "ROLLCALL_OUTPUT",
+        default_value_t
+    )]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve SCIM and pages until SIGTERM or SIGINT
+    Serve(serve::Arguments),
+    /// Make and manage tenants: organisations, each with its own users, teams and tokens
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// Make and manage the bearer tokens that providers and apps show
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Look at users
+    #[command(subcommand)]
+    User(directory::UserCommand),
+    /// Look at teams
+    #[command(subcommand)]
+    Team(directory::TeamCommand),
+    /// Show the provisioning log: each request of a provider, and what came of it
+    Log(log::Arguments),
+    /// Print the version
+    Version,
+}
+
+/// Runs the command that the arguments name and says how it ended.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Serve(serve) => serve::run(&arguments.data, serve),
+        Command::Tenant(command) => tenant::run(&arguments.data, arguments.output, command),
+        Command::Token(command) => token::run(&arguments.data, arguments.output, command),
+        Command::User(command) => directory::users(&arguments.data, arguments.output, command),
+        Command::Team(command) => directory::teams(&arguments.data, arguments.output, command),
+        Command::Log(log) => log::run(&arguments.data, arguments.output, log),
+        Command::Version => table::line(&format!("rollcall {}", env!("CARGO_PKG_VERSION"))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Closed) => ExitCode::SUCCESS,
+        Err(Failure::Said(message)) => {
+            eprintln!("rollcall: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+enum Failure {
+    /// A sentence for the operator.
+    Said(String),
+    /// Nobody reads our output any more, as behind `| head`: no failure of ours.
+    Closed,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Said(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Failure::Closed,
+            _ => Failure::Said(error.to_string()),
+        }
+    }
+}
+
+/// A failure in the given words.
+fn failure(message: impl fmt::Display) -> Failure {
+    Failure::Said(message.to_string())
+}
+
+/// What commands answer.
+type Outcome = std::result::Result<(), Failure>;
+
+/// The clock, read once for each command.
+#[allow(clippy::disallowed_methods)] // the command line is one of the two places that read the clock
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// The store of a data folder that exists: only `serve` and `tenant create` may make one.
+fn existing(data: &std::path::Path) -> std::result::Result<Store, Failure> {
+    if !data.join("rollcall.db").is_file() {
+        return Err(failure(format!(
+            "there is no rollcall.db in {}: name the data folder with --data, or make a tenant first",
+            data.display()
+        )));
+    }
+    Ok(Store::open(data)?)
+}
+
+/// The tenant called `name`, or a failure that says so.
+fn tenant_named(
+    snapshot: &Snapshot<'_>,
+    name: &str,
+) -> crate::error::Result<std::result::Result<Tenant, Failure>> {
+    Ok(tenants::by_name(snapshot, name)?.ok_or_else(|| {
+        failure(format!(
+            "there is no tenant called {name:?}; `rollcall tenant list` shows them"
+        ))
+    }))
+}

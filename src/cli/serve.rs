@@ -1,0 +1,181 @@
+//! `rollcall serve`
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::{Failure, Outcome, failure, now, table};
+use crate::http::limits::Limits;
+use crate::http::listen::{self, Stop};
+use crate::http::{self, App};
+use crate::store::tokens::{self, Secret, TokenHash, TokenKind};
+use crate::store::{Store, tenants};
+
+/// The tenant of `--dev`.
+const DEV_TENANT: &str = "dev";
+
+/// The file in the data folder that keeps `--dev`'s token, so that a client stays connected over restarts.
+const DEV_TOKEN_FILE: &str = "dev-token";
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Address and port to listen on
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "ROLLCALL_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
+    listen: String,
+    /// How clients reach this server, as in https://rollcall.example.org; without it, as each request says
+    #[arg(long, value_name = "URL", env = "ROLLCALL_PUBLIC_URL", value_parser = public_url)]
+    public_url: Option<String>,
+    /// A reverse proxy whose X-Forwarded-For, -Proto and -Host are believed; repeatable
+    #[arg(long, value_name = "CIDR", env = "ROLLCALL_TRUSTED_PROXY", value_delimiter = ',', value_parser = network)]
+    trusted_proxy: Vec<IpNet>,
+    /// Most bytes in a request's body
+    #[arg(long, value_name = "BYTES", env = "ROLLCALL_MAX_BODY", default_value_t = http::BODY_MAX_BYTES,
+          value_parser = clap::value_parser!(u64).range(65_536..=1_073_741_824))]
+    max_body: u64,
+    /// For trying out: loopback only, with a tenant "dev" and a token, both printed, and all bodies in the log
+    #[arg(long)]
+    dev: bool,
+}
+
+pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    let address = resolved(&arguments.listen)?;
+    if arguments.dev && !address.ip().is_loopback() {
+        return Err(failure(format!(
+            "--dev is for this machine alone: {address} is not a loopback address; listen on 127.0.0.1"
+        )));
+    }
+    let store = Store::open(data)?;
+    let dev_token = if arguments.dev {
+        Some(dev_token(data, &store)?)
+    } else {
+        None
+    };
+    let listener = listen::bind(address)
+        .map_err(|error| failure(format!("cannot listen on {address}: {error}")))?;
+    let stop = Stop::new(&listener)?;
+    stop.on_signals()?;
+    let origin = format!("http://{}", listener.local_addr()?);
+    let public = arguments
+        .public_url
+        .clone()
+        .unwrap_or_else(|| origin.clone());
+    table::line(&format!("listening on {origin}"))?;
+    match dev_token {
+        Some(token) => {
+            table::line(&format!("settings: {public}/settings"))?;
+            table::line(&format!("SCIM base URL: {public}/scim/v2"))?;
+            table::line(&format!("SCIM token: {token}"))?;
+        }
+        None if store.read(tenants::list)?.is_empty() => {
+            eprintln!("there is no tenant yet; make one: rollcall tenant create NAME");
+        }
+        None => {}
+    }
+    let app = Arc::new(App {
+        store,
+        public_url: arguments.public_url,
+        body_max_bytes: arguments.max_body,
+        keep_bodies: arguments.dev,
+    });
+    listen::serve(
+        listener,
+        Arc::clone(&app),
+        Limits::default(),
+        arguments.trusted_proxy,
+        stop,
+    );
+    match Arc::try_unwrap(app) {
+        Ok(app) => app.store.close()?,
+        // A connection outlived the time to drain; the writer ends with the process, and what it acknowledged is on disk.
+        Err(_) => log::warn!("stopped with requests still running"),
+    }
+    Ok(())
+}
+
+fn resolved(listen: &str) -> Result<SocketAddr, Failure> {
+    listen
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next())
+        .ok_or_else(|| {
+            failure(format!(
+                "--listen {listen:?} is no address; write 127.0.0.1:8080 or [::1]:8080"
+            ))
+        })
+}
+
+/// `--public-url` without a slash at its end.
+fn public_url(text: &str) -> Result<String, String> {
+    let url = text.trim_end_matches('/');
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '"']) => {
+            Ok(url.to_owned())
+        }
+        _ => Err("write scheme and host alone, as in https://rollcall.example.org".to_owned()),
+    }
+}
+
+/// An address, or a network in CIDR notation.
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| "write an address or a network, as in 10.0.0.0/8".to_owned())
+}
+
+/// The token of the tenant "dev": the one of the last start if it still opens the tenant, else a new one.
+fn dev_token(data: &Path, store: &Store) -> Result<String, Failure> {
+    let path = data.join(DEV_TOKEN_FILE);
+    let now = now();
+    if let Ok(kept) = fs::read_to_string(&path)
+        && opens_dev(store, kept.trim(), now)?
+    {
+        return Ok(kept.trim().to_owned());
+    }
+    let secret = Secret::generate(TokenKind::Scim)?;
+    let secret = store.write(now, move |tx| {
+        let tenant = match tenants::by_name(tx, DEV_TENANT)? {
+            Some(tenant) => Some(tenant),
+            None => tenants::create(tx, DEV_TENANT)?,
+        };
+        if let Some(tenant) = tenant {
+            tokens::create(tx, tenant.id, &secret, TokenKind::Scim, "serve --dev", None)?;
+        }
+        Ok(secret)
+    })?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)?;
+    file.write_all(secret.reveal().as_bytes())?;
+    Ok(secret.reveal().to_owned())
+}
+
+fn opens_dev(store: &Store, token: &str, now: Timestamp) -> Result<bool, Failure> {
+    Ok(store.read(|snapshot| {
+        let Some(token) = tokens::by_hash(snapshot, &TokenHash::of(token))? else {
+            return Ok(false);
+        };
+        let dev = tenants::by_name(snapshot, DEV_TENANT)?;
+        Ok(token.revoked.is_none()
+            && token.expires.is_none_or(|expires| expires > now)
+            && dev.is_some_and(|dev| dev.id == token.tenant))
+    })?)
+}

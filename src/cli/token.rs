@@ -1,0 +1,129 @@
+//! `rollcall token …`
+
+use std::path::Path;
+
+use clap::Subcommand;
+use jiff::ToSpan;
+use serde_json::json;
+
+use super::table::{self, Format};
+use super::{Outcome, existing, failure, now, tenant_named};
+use crate::store::tokens::{self, Secret, TokenKind};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a token and print it, this once; with `-o json` with its number
+    Create {
+        /// Whose users and teams it opens
+        #[arg(long)]
+        tenant: String,
+        /// What it is for, as in "Entra ID"
+        #[arg(long, value_name = "LABEL", default_value = "SCIM")]
+        name: String,
+        /// Days until it expires; without this it never does
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        expires: Option<u32>,
+        /// For apps that read, not for SCIM
+        #[arg(long)]
+        api: bool,
+    },
+    /// List a tenant's tokens, never the secrets
+    List {
+        /// Whose
+        #[arg(long)]
+        tenant: String,
+    },
+    /// Make a token open nothing any more
+    Revoke {
+        /// Whose
+        #[arg(long)]
+        tenant: String,
+        /// Its number, from `token list`
+        id: i64,
+    },
+}
+
+pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
+    let store = existing(data)?;
+    match command {
+        Command::Create {
+            tenant,
+            name,
+            expires,
+            api,
+        } => {
+            let kind = if api { TokenKind::Api } else { TokenKind::Scim };
+            let now = now();
+            let expires = expires.map(|days| now + (i64::from(days) * 24).hours());
+            let secret = Secret::generate(kind)?;
+            let (token, secret) =
+                store.write(now, move |tx| match tenant_named(tx, &tenant)? {
+                    Ok(tenant) => Ok(Ok((
+                        tokens::create(tx, tenant.id, &secret, kind, &name, expires)?,
+                        secret,
+                    ))),
+                    Err(failure) => Ok(Err(failure)),
+                })??;
+            match format {
+                Format::Table => table::line(secret.reveal()),
+                Format::Json => table::json(&json!({ "id": token.id, "token": secret.reveal() })),
+            }
+        }
+        Command::List { tenant } => {
+            let tokens = store.read(|snapshot| match tenant_named(snapshot, &tenant)? {
+                Ok(tenant) => tokens::list(snapshot, tenant.id).map(Ok),
+                Err(failure) => Ok(Err(failure)),
+            })??;
+            let now = now();
+            let rows: Vec<_> = tokens
+                .into_iter()
+                .map(|token| {
+                    let state = if token.revoked.is_some() {
+                        "revoked"
+                    } else if token.expires.is_some_and(|expires| expires <= now) {
+                        "expired"
+                    } else {
+                        "valid"
+                    };
+                    json!({
+                        "id": token.id,
+                        "for": match token.kind { TokenKind::Scim => "scim", TokenKind::Api => "api" },
+                        "name": token.label,
+                        "prefix": token.prefix,
+                        "state": state,
+                        "created": token.created.to_string(),
+                        "expires": token.expires.map(|at| at.to_string()),
+                        "revoked": token.revoked.map(|at| at.to_string()),
+                        "lastUsed": token.last_used.map(|at| at.to_string()),
+                        "lastAddress": token.last_address,
+                    })
+                })
+                .collect();
+            let columns = [
+                ("ID", "id"),
+                ("FOR", "for"),
+                ("NAME", "name"),
+                ("PREFIX", "prefix"),
+                ("STATE", "state"),
+                ("CREATED", "created"),
+                ("EXPIRES", "expires"),
+                ("LAST USED", "lastUsed"),
+                ("FROM", "lastAddress"),
+            ];
+            table::print(format, &columns, &rows)
+        }
+        Command::Revoke { tenant, id } => {
+            let revoked = store.write(now(), move |tx| match tenant_named(tx, &tenant)? {
+                Ok(tenant) => tokens::revoke(tx, tenant.id, id).map(Ok),
+                Err(failure) => Ok(Err(failure)),
+            })??;
+            if revoked {
+                Ok(())
+            } else {
+                Err(failure(format!(
+                    "there is no token {id} that could be revoked"
+                )))
+            }
+        }
+    }
+}

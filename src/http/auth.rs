@@ -1,0 +1,71 @@
+//! Who asks: from a request's `Authorization` to a tenant.
+
+use super::request::Head;
+use crate::error::{Error, Result};
+use crate::scim::ScimError;
+use crate::store::Store;
+use crate::store::tenants::{self, Tenant};
+use crate::store::tokens::{self, Token, TokenHash, TokenKind};
+
+/// A client that showed a valid SCIM token.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// What it showed.
+    pub token: Token,
+    /// What the token opens.
+    pub tenant: Tenant,
+}
+
+/// The client behind a request (RFC 6750 §2.1).
+///
+/// Errors: 401 without a token, or with one that is unknown, revoked, expired, or for apps and not for SCIM. Unknown
+/// and revoked read alike, since who guesses should learn nothing.
+pub(super) fn caller(store: &Store, head: &Head) -> Result<Caller> {
+    let token = bearer(head).ok_or_else(|| {
+        ScimError::unauthorized(
+            "this address needs a token: send `Authorization: Bearer` with the Secret Token of the tenant",
+        )
+    })?;
+    let hash = TokenHash::of(token);
+    let found = store.read(|snapshot| {
+        let Some(token) = tokens::by_hash(snapshot, &hash)? else {
+            return Ok(None);
+        };
+        let Some(tenant) = tenants::by_id(snapshot, token.tenant)? else {
+            return Ok(None);
+        };
+        Ok(Some(Caller { token, tenant }))
+    })?;
+    match found {
+        Some(caller) if caller.token.revoked.is_none() && caller.token.kind == TokenKind::Scim => {
+            if caller
+                .token
+                .expires
+                .is_some_and(|expires| expires <= head.now)
+            {
+                return Err(refused(
+                    "this token has expired: make a new one and put it into the provider",
+                ));
+            }
+            Ok(caller)
+        }
+        _ => Err(refused(
+            "this token opens nothing here: it is unknown, revoked or of another kind; \
+             compare it with the Secret Token of the tenant",
+        )),
+    }
+}
+
+fn refused(detail: &str) -> Error {
+    ScimError::unauthorized(detail).into()
+}
+
+/// Whether a request shows any credentials at all.
+pub(super) fn shows_credentials(head: &Head) -> bool {
+    head.header("authorization").is_some()
+}
+
+fn bearer(head: &Head) -> Option<&str> {
+    let (scheme, token) = head.header("authorization")?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

@@ -1,0 +1,108 @@
+//! Everything that is served, on one screen.
+
+use super::request::Head;
+use crate::scim::schema::Kind;
+
+/// What an address names.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Route {
+    /// `/`
+    Home,
+    /// `/settings`
+    Settings,
+    /// `/static/…`
+    Asset(Asset),
+    /// `/healthz`
+    Health,
+    /// `/readyz`
+    Ready,
+    /// Everything under `/scim/v2`
+    Scim(Scim),
+    /// Nothing.
+    Nothing,
+}
+
+/// A file of `static/`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Asset {
+    /// `style.css`
+    Style,
+}
+
+/// What an address under `/scim/v2` names (RFC 7644 §3.2, table 2).
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Scim {
+    /// `/`: a search over all types.
+    Root,
+    /// `/Users`, `/Groups`
+    Collection(Kind),
+    /// `/Users/{id}`, `/Groups/{id}`
+    Resource(Kind, String),
+    /// `/.search`, `/Users/.search`, `/Groups/.search`
+    Search(Option<Kind>),
+    /// `/ServiceProviderConfig`
+    ServiceProviderConfig,
+    /// `/ResourceTypes`, `/ResourceTypes/{id}`
+    ResourceTypes(Option<String>),
+    /// `/Schemas`, `/Schemas/{urn}`
+    Schemas(Option<String>),
+    /// `/Bulk`, `/Me`: known to the RFC, not supported.
+    Unsupported(&'static str),
+    /// Nothing.
+    Nothing,
+}
+
+/// What a request's path names. Doubled and trailing slashes are overlooked: providers join Tenant URLs carelessly.
+pub(super) fn route(head: &Head) -> Route {
+    let Some(segments) = head.segments() else {
+        // No id and no name of ours has broken escapes, but a SCIM client still gets SCIM's kind of refusal.
+        return if head.path.starts_with("/scim/v2/") {
+            Route::Scim(Scim::Nothing)
+        } else {
+            Route::Nothing
+        };
+    };
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match segments[..] {
+        [] => Route::Home,
+        ["settings"] => Route::Settings,
+        ["static", "style.css"] => Route::Asset(Asset::Style),
+        ["healthz"] => Route::Health,
+        ["readyz"] => Route::Ready,
+        ["scim", "v2", ref rest @ ..] => Route::Scim(scim(rest)),
+        _ => Route::Nothing,
+    }
+}
+
+fn scim(segments: &[&str]) -> Scim {
+    match *segments {
+        [] => Scim::Root,
+        [".search"] => Scim::Search(None),
+        ["Users"] => Scim::Collection(Kind::User),
+        ["Users", ".search"] => Scim::Search(Some(Kind::User)),
+        ["Users", id] => Scim::Resource(Kind::User, id.to_owned()),
+        ["Groups"] => Scim::Collection(Kind::Group),
+        ["Groups", ".search"] => Scim::Search(Some(Kind::Group)),
+        ["Groups", id] => Scim::Resource(Kind::Group, id.to_owned()),
+        ["ServiceProviderConfig"] => Scim::ServiceProviderConfig,
+        ["ResourceTypes"] => Scim::ResourceTypes(None),
+        ["ResourceTypes", id] => Scim::ResourceTypes(Some(id.to_owned())),
+        ["Schemas"] => Scim::Schemas(None),
+        ["Schemas", urn] => Scim::Schemas(Some(urn.to_owned())),
+        ["Bulk"] => Scim::Unsupported("Bulk"),
+        ["Me", ..] => Scim::Unsupported("Me"),
+        _ => Scim::Nothing,
+    }
+}
+
+impl Scim {
+    /// The methods that an address answers, for `Allow` (RFC 9110 §10.2.1).
+    pub(super) fn methods(&self) -> &'static str {
+        match self {
+            Scim::Collection(_) => "GET, HEAD, POST",
+            Scim::Resource(..) => "GET, HEAD, PUT, PATCH, DELETE",
+            Scim::Search(_) => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+}

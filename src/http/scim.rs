@@ -1,0 +1,340 @@
+//! The addresses under `/scim/v2`: queries and bodies in, SCIM JSON out (RFC 7644).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::request::{Head, Request, Response};
+use super::route::Scim;
+use super::{App, auth};
+use crate::error::{Error, Result};
+use crate::provision::{self, Answer, Call, Target};
+use crate::scim::message::{self, Projection, SearchRequest};
+use crate::scim::schema::Kind;
+use crate::scim::{ScimError, discovery};
+
+/// The media type of every answer, without parameters: Entra compares it as a string.
+const SCIM_JSON: &str = "application/scim+json";
+
+/// Media types that a body may have; the last is Okta's.
+const BODY_TYPES: [&str; 3] = [SCIM_JSON, "application/json", "text/json"];
+
+/// Seconds after which a client may ask again while its tenant is paused.
+const PAUSE_RETRY_SECS: &str = "300";
+
+/// Answers one request.
+pub(super) fn answer(app: &App, request: &Request, resource: Scim) -> Response {
+    let head = &request.head;
+    let outcome = match &resource {
+        Scim::ServiceProviderConfig | Scim::ResourceTypes(_) | Scim::Schemas(_) => {
+            discover(app, head, &resource)
+        }
+        _ => serve(app, request, &resource),
+    };
+    match outcome {
+        Ok(answer) => reply(answer),
+        Err(error) => refuse(provision::refusal(error, &head.request_id), head, &resource),
+    }
+}
+
+/// What the connection loop refused by itself, in SCIM's form; in the log too where the client is known.
+pub(super) fn loop_refusal(app: &App, head: &Head, status: u16, detail: &str) -> Response {
+    let refusal = match status {
+        413 => ScimError::payload_too_large(detail),
+        503 => ScimError::unavailable(detail),
+        500.. => ScimError::internal(format!("{detail} (request id {})", head.request_id)),
+        _ => ScimError::invalid_syntax(detail),
+    };
+    if let Ok(call) = call(app, head, &[]) {
+        provision::record_refusal(&app.store, &call, &refusal);
+    }
+    json(status, &refusal.to_json())
+}
+
+/// ServiceProviderConfig, ResourceTypes and Schemas (RFC 7644 §4): the same for every tenant, so they need no token;
+/// a wrong one is still refused, for a client that tests its token here must not be told that it works.
+fn discover(app: &App, head: &Head, resource: &Scim) -> Result<Answer> {
+    if auth::shows_credentials(head) {
+        auth::caller(&app.store, head)?;
+    }
+    allowed(head, resource, &["GET"])?;
+    if query(head)?
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("filter"))
+    {
+        return Err(
+            ScimError::forbidden("discovery answers cannot be filtered (RFC 7644 §4)").into(),
+        );
+    }
+    let base = base(app, head);
+    let body = match resource {
+        Scim::ResourceTypes(id) => listed(discovery::resource_types(&base), id.as_deref())?,
+        Scim::Schemas(id) => listed(discovery::schemas(&base), id.as_deref())?,
+        _ => discovery::service_provider_config(&base),
+    };
+    Ok(Answer {
+        status: 200,
+        body: Some(body),
+        ..Answer::default()
+    })
+}
+
+/// One of `all` by its id, or all of them as a ListResponse.
+fn listed(all: Vec<Value>, id: Option<&str>) -> Result<Value> {
+    let Some(id) = id else {
+        return Ok(message::list_response(all.len() as u64, 1, all));
+    };
+    all.into_iter()
+        .find(|value| {
+            value["id"]
+                .as_str()
+                .is_some_and(|known| known.eq_ignore_ascii_case(id))
+        })
+        .ok_or_else(|| {
+            ScimError::not_found(format!("nothing of this kind has the id {id:?}")).into()
+        })
+}
+
+/// Everything that needs a token.
+fn serve(app: &App, request: &Request, resource: &Scim) -> Result<Answer> {
+    let head = &request.head;
+    let call = Arc::new(call(app, head, &request.body)?);
+    perform(app, request, resource, &call).map_err(|unrecorded| match unrecorded {
+        Refused::Here(refusal) => {
+            provision::record_refusal(&app.store, &call, &refusal);
+            refusal.into()
+        }
+        Refused::Recorded(error) => error,
+    })
+}
+
+/// Why `perform` has no answer, and whether the log knows already.
+enum Refused {
+    /// Refused before `provision` was asked.
+    Here(ScimError),
+    /// By `provision`, which logged it.
+    Recorded(Error),
+}
+
+impl From<ScimError> for Refused {
+    fn from(refusal: ScimError) -> Refused {
+        Refused::Here(refusal)
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Refused::Recorded(error)
+    }
+}
+
+fn perform(
+    app: &App,
+    request: &Request,
+    resource: &Scim,
+    call: &Arc<Call>,
+) -> std::result::Result<Answer, Refused> {
+    let head = &request.head;
+    let store = &app.store;
+    if call.paused {
+        return Err(ScimError::unavailable(
+            "provisioning is paused for this tenant: try again later",
+        )
+        .into());
+    }
+    let query = query(head)?;
+    let call = call.clone();
+    let if_match = || head.header("if-match").map(str::to_owned);
+    let answer = match (resource, head.method.as_str()) {
+        (Scim::Root, "GET") => {
+            provision::search(store, call, &Kind::ALL, &SearchRequest::from_query(&query)?)?
+        }
+        (Scim::Collection(kind), "GET") => {
+            provision::search(store, call, &[*kind], &SearchRequest::from_query(&query)?)?
+        }
+        (Scim::Search(kind), "POST") => {
+            let search = SearchRequest::from_json(&message::parse_json(json_body(request)?)?)?;
+            match kind {
+                Some(kind) => provision::search(store, call, &[*kind], &search)?,
+                None => provision::search(store, call, &Kind::ALL, &search)?,
+            }
+        }
+        (Scim::Collection(kind), "POST") => {
+            let projection = Projection::from_query(&query)?;
+            provision::create(store, call, *kind, json_body(request)?, projection)?
+        }
+        (Scim::Resource(kind, id), method) => {
+            let target = Target {
+                kind: *kind,
+                id: id.clone(),
+            };
+            let projection = Projection::from_query(&query)?;
+            match method {
+                "GET" => provision::get(
+                    store,
+                    call,
+                    target,
+                    projection,
+                    head.header("if-none-match"),
+                )?,
+                "PUT" => provision::replace(
+                    store,
+                    call,
+                    target,
+                    json_body(request)?,
+                    projection,
+                    if_match(),
+                )?,
+                "PATCH" => provision::patch(
+                    store,
+                    call,
+                    target,
+                    json_body(request)?,
+                    projection,
+                    if_match(),
+                )?,
+                "DELETE" => provision::delete(store, call, target, if_match())?,
+                _ => return Err(not_allowed(head, resource).into()),
+            }
+        }
+        (Scim::Unsupported(what), _) => {
+            return Err(ScimError::not_implemented(format!(
+                "/{what} is not supported, as ServiceProviderConfig says"
+            ))
+            .into());
+        }
+        (Scim::Nothing, _) => {
+            return Err(ScimError::not_found(format!(
+                "there is nothing at {}: resources are at /scim/v2/Users and /scim/v2/Groups",
+                head.path
+            ))
+            .into());
+        }
+        _ => return Err(not_allowed(head, resource).into()),
+    };
+    Ok(answer)
+}
+
+/// Who asks, and what the log is to say about it. 401 for who shows no valid token.
+fn call(app: &App, head: &Head, body: &[u8]) -> Result<Call> {
+    let caller = auth::caller(&app.store, head)?;
+    let target = if head.query.is_empty() {
+        head.path.clone()
+    } else {
+        format!("{}?{}", head.path, head.query)
+    };
+    Ok(Call {
+        tenant: caller.tenant.id,
+        paused: caller.tenant.paused.is_some(),
+        token: caller.token.id,
+        now: head.now,
+        started: head.started,
+        address: head.address.to_string(),
+        request_id: head.request_id.clone(),
+        method: head.method.clone(),
+        target,
+        base: base(app, head),
+        body: String::from_utf8_lossy(body).into_owned(),
+        keep_bodies: app.keep_bodies,
+    })
+}
+
+fn base(app: &App, head: &Head) -> String {
+    format!("{}/scim/v2", app.origin(head))
+}
+
+fn query(head: &Head) -> std::result::Result<Vec<(String, String)>, ScimError> {
+    head.query_pairs().ok_or_else(|| {
+        ScimError::invalid_syntax(
+            "the query has a % that no two hexadecimal digits follow, or is not UTF-8",
+        )
+    })
+}
+
+fn allowed(head: &Head, resource: &Scim, methods: &[&str]) -> std::result::Result<(), ScimError> {
+    if methods.contains(&head.method.as_str()) {
+        Ok(())
+    } else {
+        Err(not_allowed(head, resource))
+    }
+}
+
+fn not_allowed(head: &Head, resource: &Scim) -> ScimError {
+    ScimError::method_not_allowed(format!(
+        "{} is not allowed at {}; allowed are {}",
+        head.method,
+        head.path,
+        resource.methods()
+    ))
+}
+
+/// The body, if its media type is one that RFC 7644 §3.1 allows; a body without one is taken for JSON.
+fn json_body(request: &Request) -> std::result::Result<&[u8], ScimError> {
+    let Some(content_type) = request.head.header("content-type") else {
+        return Ok(&request.body);
+    };
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if BODY_TYPES
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(essence))
+    {
+        Ok(&request.body)
+    } else {
+        Err(ScimError::unsupported_media_type(format!(
+            "the body is {essence:?}; it must be {SCIM_JSON} or application/json"
+        )))
+    }
+}
+
+fn reply(answer: Answer) -> Response {
+    let mut response = match &answer.body {
+        Some(body) => json(answer.status, body),
+        None => Response {
+            status: answer.status,
+            headers: vec![],
+            body: vec![],
+        },
+    };
+    if let Some(etag) = answer.etag {
+        response.headers.push(("ETag", etag));
+    }
+    if let Some(location) = answer.location {
+        let name = if answer.status == 201 {
+            "Location"
+        } else {
+            "Content-Location"
+        };
+        response.headers.push((name, location));
+    }
+    response
+}
+
+fn refuse(refusal: ScimError, head: &Head, resource: &Scim) -> Response {
+    let mut response = json(refusal.status(), &refusal.to_json());
+    match refusal.status() {
+        // RFC 6750 §3: the error code only where a token was shown.
+        401 if auth::shows_credentials(head) => response.headers.push((
+            "WWW-Authenticate",
+            "Bearer realm=\"rollcall\", error=\"invalid_token\"".to_owned(),
+        )),
+        401 => response
+            .headers
+            .push(("WWW-Authenticate", "Bearer realm=\"rollcall\"".to_owned())),
+        405 => response
+            .headers
+            .push(("Allow", resource.methods().to_owned())),
+        503 => response
+            .headers
+            .push(("Retry-After", PAUSE_RETRY_SECS.to_owned())),
+        _ => {}
+    }
+    response
+}
+
+fn json(status: u16, body: &Value) -> Response {
+    Response {
+        status,
+        headers: vec![("Content-Type", SCIM_JSON.to_owned())],
+        body: body.to_string().into_bytes(),
+    }
+}

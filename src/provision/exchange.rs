@@ -1,0 +1,150 @@
+//! One SCIM request on its way into the provisioning log.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::{Answer, words};
+use crate::error::{Error, Result};
+use crate::scim::ScimError;
+use crate::store::exchanges::{self, Exchange};
+use crate::store::{Store, TenantId, Tx};
+
+/// Longest body that the log keeps, in bytes; of a longer one it keeps the beginning.
+const BODY_MAX_BYTES: usize = 64 * 1024;
+
+/// Who asks, in what words, and how it is to be recorded.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The tenant that the token opens.
+    pub tenant: TenantId,
+    /// Whether the tenant is paused, so that every request is refused with 503.
+    pub paused: bool,
+    /// The token's row number.
+    pub token: i64,
+    /// The request's time, the only clock reading that it gets.
+    pub now: Timestamp,
+    /// When it began, for its duration.
+    pub started: Instant,
+    /// The client's address.
+    pub address: String,
+    /// The request's id, as in `X-Request-Id`.
+    pub request_id: String,
+    /// The HTTP method.
+    pub method: String,
+    /// Path and query as sent.
+    pub target: String,
+    /// URL of the SCIM root without a slash at its end, as in `https://HOST/scim/v2`.
+    pub base: String,
+    /// The request's body as sent.
+    pub body: String,
+    /// Whether bodies of what succeeds are kept too (`serve --dev`).
+    pub keep_bodies: bool,
+}
+
+impl Call {
+    /// Who an event names as its cause.
+    pub(super) fn actor(&self) -> String {
+        format!("token:{}", self.token)
+    }
+
+    fn exchange(&self, status: u16, action: String) -> Exchange {
+        Exchange {
+            tenant: self.tenant,
+            token: self.token,
+            at: self.now,
+            address: self.address.clone(),
+            request_id: self.request_id.clone(),
+            method: self.method.clone(),
+            target: words::masked_target(&self.target),
+            action,
+            subject: None,
+            status,
+            scim_type: None,
+            detail: None,
+            duration_us: i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX),
+            ignored: vec![],
+            request_body: None,
+            response_body: None,
+        }
+    }
+
+    fn request_body(&self) -> Option<String> {
+        (!self.body.is_empty()).then(|| kept(words::masked_body(&self.body)))
+    }
+}
+
+/// What a request came to: its answer, and what the log says about it.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// What the client gets.
+    pub answer: Answer,
+    /// What was done, in words.
+    pub action: String,
+    /// The id of the resource that it was done to.
+    pub subject: Option<String>,
+    /// What of the request was ignored.
+    pub ignored: Vec<String>,
+}
+
+impl Outcome {
+    fn exchange(&self, call: &Call) -> Exchange {
+        let mut exchange = call.exchange(self.answer.status, self.action.clone());
+        exchange.subject = self.subject.clone();
+        exchange.ignored = self.ignored.clone();
+        if call.keep_bodies {
+            exchange.request_body = call.request_body();
+            exchange.response_body = self.answer.body.as_ref().map(|body| kept(body.to_string()));
+        }
+        exchange
+    }
+
+    /// Writes the log line in the transaction of the change itself.
+    pub(super) fn recorded(self, tx: &Tx<'_>, call: &Call) -> Result<Answer> {
+        exchanges::insert(tx, &self.exchange(call))?;
+        Ok(self.answer)
+    }
+
+    /// Hands the log line of a read to the writer's queue.
+    pub(super) fn noted(self, store: &Store, call: &Call) -> Answer {
+        store.record(self.exchange(call));
+        self.answer
+    }
+}
+
+/// Runs `serve`; what it refuses has been rolled back by then, and is logged here, alone.
+pub(super) fn refusing(
+    store: &Store,
+    call: &Call,
+    serve: impl FnOnce() -> Result<Answer>,
+) -> Result<Answer> {
+    serve().inspect_err(|error| match error {
+        Error::Scim(refusal) => record_refusal(store, call, refusal),
+        Error::Internal { .. } => {
+            let hidden = ScimError::internal(format!("request id {}", call.request_id));
+            record_refusal(store, call, &hidden);
+        }
+    })
+}
+
+/// Logs a request that was refused, with its body: an administrator reads this to learn what to mend.
+pub fn record_refusal(store: &Store, call: &Call, refusal: &ScimError) {
+    let mut exchange = call.exchange(refusal.status(), words::refused(&call.method, &call.target));
+    exchange.scim_type = refusal.scim_type().map(|scim_type| scim_type.as_str());
+    exchange.detail = Some(refusal.detail().to_owned());
+    exchange.request_body = call.request_body();
+    exchange.response_body = Some(refusal.to_json().to_string());
+    store.record(exchange);
+}
+
+/// `body` as the log keeps it: cut at a character boundary where it is too long.
+fn kept(body: String) -> String {
+    if body.len() <= BODY_MAX_BYTES {
+        return body;
+    }
+    let end = (0..=BODY_MAX_BYTES)
+        .rev()
+        .find(|&at| body.is_char_boundary(at))
+        .unwrap_or(0);
+    format!("{}… ({} bytes in all)", &body[..end], body.len())
+}

@@ -1,0 +1,323 @@
+//! The connection loop inside this process, with a tiny handler: what depends on a deadline that is
+//! shorter than the product's, and failures that only a test can cause.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Barrier};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rollcall::http::limits::Limits;
+use rollcall::http::listen::{Stop, bind, serve};
+use rollcall::http::request::{Handler, Head, Request, Response};
+
+use crate::support::{PATIENCE, Wire};
+
+/// Answers with the body's length. `/panic` panics, `/big` answers 8 MiB, `/wait` meets the test twice.
+struct Echo {
+    meeting: Barrier,
+}
+
+impl Handler for Echo {
+    fn body_limit(&self, head: &Head) -> u64 {
+        assert_ne!(head.path, "/panic-early", "asked for a panic");
+        1_000_000
+    }
+
+    fn answer(&self, request: Request) -> Response {
+        let body = match request.head.path.as_str() {
+            "/panic" => panic!("asked for a panic"),
+            "/big" => vec![b'a'; 8 * 1024 * 1024],
+            "/wait" => {
+                self.meeting.wait();
+                self.meeting.wait();
+                Vec::new()
+            }
+            _ => request.body.len().to_string().into_bytes(),
+        };
+        Response {
+            status: 200,
+            headers: Vec::new(),
+            body,
+        }
+    }
+
+    fn refusal(&self, _: Option<&Head>, status: u16, detail: &str) -> Response {
+        Response {
+            status,
+            headers: Vec::new(),
+            body: detail.into(),
+        }
+    }
+}
+
+/// A running loop.
+struct Loop {
+    address: SocketAddr,
+    stop: Stop,
+    handler: Arc<Echo>,
+    thread: JoinHandle<()>,
+}
+
+impl Loop {
+    fn start(limits: Limits) -> Loop {
+        let listener = bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let (address, stop) = (
+            listener.local_addr().expect("an address"),
+            Stop::new(&listener).expect("a descriptor"),
+        );
+        let handler = Arc::new(Echo {
+            meeting: Barrier::new(2),
+        });
+        let theirs = (Arc::clone(&handler), stop.clone());
+        let thread = thread::spawn(move || serve(listener, theirs.0, limits, Vec::new(), theirs.1));
+        Loop {
+            address,
+            stop,
+            handler,
+            thread,
+        }
+    }
+
+    #[track_caller]
+    fn connect(&self) -> Wire {
+        Wire::connect(self.address)
+    }
+
+    /// A connection whose request runs until `handler.meeting` is reached again.
+    #[track_caller]
+    fn busy(&self) -> Wire {
+        let wire = self.connect();
+        wire.send(get("/wait"));
+        self.handler.meeting.wait();
+        wire
+    }
+
+    #[track_caller]
+    fn stop(self) {
+        self.stop.ask();
+        self.thread.join().expect("the loop ends well");
+    }
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+
+/// The refusal, once the deadline has passed; the connection is then closed.
+#[track_caller]
+fn assert_late(wire: &mut Wire, started: Instant) {
+    let answer = wire.answer();
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (408, Some("close"))
+    );
+    assert!(
+        started.elapsed() >= SHORT,
+        "{:?} is too early",
+        started.elapsed()
+    );
+    assert!(wire.is_closed());
+}
+
+#[test]
+fn a_head_has_one_deadline_however_it_trickles_in() {
+    let server = Loop::start(Limits {
+        head: SHORT,
+        ..Limits::default()
+    });
+    let (mut wire, started) = (server.connect(), Instant::now());
+    let trickle = wire.stream().try_clone().expect("a descriptor");
+    wire.send("GET / HTTP/1.1\r\nX: ");
+    let writer = thread::spawn(move || {
+        // Each read waits 50 ms for an answer that isn't there yet: a byte every 50 ms.
+        trickle
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .expect("a socket");
+        while (&trickle).write_all(b"a").is_ok() && trickle.peek(&mut [0]).is_err() {}
+        trickle.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let mut rest = String::new();
+        // A reset at the end is as good as an end.
+        let _ = (&trickle).read_to_string(&mut rest);
+        rest
+    });
+    let answer = writer.join().expect("a writer");
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(
+        started.elapsed() >= SHORT && started.elapsed() < PATIENCE,
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(wire.is_closed());
+    server.stop();
+}
+
+#[test]
+fn a_connection_may_idle_for_a_while_and_is_then_closed_without_a_word() {
+    let server = Loop::start(Limits {
+        idle: SHORT,
+        head: Duration::ZERO,
+        ..Limits::default()
+    });
+    let started = Instant::now();
+    assert!(server.connect().is_closed());
+    assert!(
+        started.elapsed() >= SHORT,
+        "{:?} is too early",
+        started.elapsed()
+    );
+    server.stop();
+}
+
+#[test]
+fn a_body_must_arrive_at_some_rate() {
+    let server = Loop::start(Limits {
+        body: SHORT,
+        ..Limits::default()
+    });
+    for body in [
+        "Content-Length: 9\r\n\r\na",
+        "Transfer-Encoding: chunked\r\n\r\n9\r\na",
+    ] {
+        let (mut wire, started) = (server.connect(), Instant::now());
+        wire.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
+        assert_late(&mut wire, started);
+    }
+    server.stop();
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_as_it_arrives() {
+    let server = Loop::start(Limits::default());
+    let mut wire = server.connect();
+    let chunk = format!("186a0\r\n{}\r\n", "a".repeat(100_000));
+    wire.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{}1\r\n",
+        chunk.repeat(10)
+    ));
+    assert_eq!(wire.answer().status, 413);
+    let mut fits = server.connect();
+    fits.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n",
+        chunk.repeat(10)
+    ));
+    assert_eq!(fits.answer().text(), "1000000");
+    server.stop();
+}
+
+#[test]
+fn an_answer_that_is_not_read_is_given_up() {
+    let limits = Limits {
+        write: SHORT,
+        bytes_per_second: u64::MAX,
+        linger: SHORT,
+        ..Limits::default()
+    };
+    let server = Loop::start(limits);
+    let mut wire = server.connect();
+    wire.send(get("/big").repeat(3));
+    let started = Instant::now();
+    // Busy connections are waited for, so the end shows that this one was given up.
+    while wire.stream().peek(&mut [0]).is_err() {}
+    server.stop();
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!((0..3).any(|_| wire.try_answer().is_err()));
+}
+
+#[test]
+fn a_panic_is_a_500_for_one_request() {
+    let server = Loop::start(Limits::default());
+    let mut wire = server.connect();
+    wire.send(get("/panic") + &get("/"));
+    assert_eq!((wire.answer().status, wire.answer().status), (500, 200));
+    wire.send("POST /panic-early HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na");
+    assert_eq!(wire.answer().status, 500);
+    assert!(wire.is_closed(), "its body was not read");
+    server.stop();
+}
+
+#[test]
+fn a_thread_that_can_not_be_started_is_an_answer_of_503() {
+    // No machine has room for this stack.
+    let server = Loop::start(Limits {
+        stack_bytes: 1 << 47,
+        ..Limits::default()
+    });
+    for _ in 0..3 {
+        let mut wire = server.connect();
+        let answer = wire.answer();
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (503, Some("5"))
+        );
+        assert!(wire.is_closed());
+    }
+    server.stop();
+}
+
+#[test]
+fn who_finds_all_others_busy_is_turned_away() {
+    let server = Loop::start(Limits {
+        connections: 1,
+        ..Limits::default()
+    });
+    let mut first = server.busy();
+    let mut second = server.connect();
+    let answer = second.answer();
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (503, Some("5"))
+    );
+    server.handler.meeting.wait();
+    assert_eq!(first.answer().status, 200);
+    first.send(get("/"));
+    assert_eq!(first.answer().status, 200);
+    // A connection counts as busy for a moment after its answer, so this may take more than one attempt.
+    let served = (0..1000).any(|_| {
+        let mut third = server.connect();
+        // Fails where it's turned away first.
+        let _ = third.stream().write_all(get("/").as_bytes());
+        third.try_answer().is_ok_and(|answer| answer.status == 200)
+    });
+    assert!(served);
+    assert!(first.is_closed());
+    server.stop();
+}
+
+#[test]
+fn http_1_0_clients_are_served_and_kept_only_if_they_ask() {
+    let server = Loop::start(Limits::default());
+    let mut wire = server.connect();
+    wire.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n");
+    let connections =
+        [wire.answer(), wire.answer()].map(|answer| answer.header("connection").map(str::to_owned));
+    assert_eq!(
+        connections,
+        [Some("keep-alive".to_owned()), Some("close".to_owned())]
+    );
+    assert!(wire.is_closed());
+    server.stop();
+}
+
+#[test]
+fn a_stop_waits_for_a_running_request_but_not_for_ever() {
+    let server = Loop::start(Limits {
+        drain: SHORT,
+        ..Limits::default()
+    });
+    let (_wire, handler) = (server.busy(), Arc::clone(&server.handler));
+    let started = Instant::now();
+    server.stop();
+    assert!(
+        started.elapsed() >= SHORT && started.elapsed() < PATIENCE,
+        "{:?}",
+        started.elapsed()
+    );
+    handler.meeting.wait();
+}
