@@ -232,16 +232,17 @@ fn commit(
     // IMMEDIATE: a lock that is got at the beginning can't be refused in the middle.
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)
         .doing("beginning to write")?;
-    let answers = changes
-        .into_iter()
-        .map(|change| in_savepoint(conn, change))
-        .collect::<Result<_>>()?;
+    // First, so that the log tells of a read before the change that followed it.
     for exchange in exchanges {
         // The tenant may be gone by now, for one; the others' lines are none the worse for it.
         if let Err(error) = exchanges::insert(&Tx::new(conn, exchange.at), &exchange) {
             log::warn!("an exchange is missing in the provisioning log: {error}");
         }
     }
+    let answers = changes
+        .into_iter()
+        .map(|change| in_savepoint(conn, change))
+        .collect::<Result<_>>()?;
     transaction.commit().doing("committing")?;
     Ok(answers)
 }

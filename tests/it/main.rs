@@ -9,12 +9,14 @@ mod support; // the running binary, and a raw HTTP client
 mod tenant; // a tenant of it, and SCIM in one line for each call
 
 mod bad_input; // what no client should send: a clear 4xx, and nothing changes
+mod cli; // every command beside a running server: output, exit codes, what it changes
 mod connections; // the connection loop in this process: short deadlines, and what a test must cause by itself
 mod crash; // kill -9 amid writing clients
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections
 mod filters; // what filters mean: data/filters.txt over data/people.json
 mod hazards; // what brought down the server that we do without, row by row (ARCHITECTURE.md)
 mod isolation; // one tenant's token with another tenant's ids
+mod log; // what the provisioning log says, and what must never be in it
 mod patches; // what PATCH does: data/patch/*.json
 mod rfc; // the RFC's own figures: data/rfc/*.json
 mod tidy; // the shape of the tree: arrows, sizes, names

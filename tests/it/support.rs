@@ -19,8 +19,6 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -244,23 +242,6 @@ impl Client {
         self.request("GET", path, &[], b"")
     }
 
-    /// Sends a DELETE.
-    #[track_caller]
-    pub fn delete(&mut self, path: &str) -> Answer {
-        self.request("DELETE", path, &[], b"")
-    }
-
-    /// Sends JSON, as SCIM.
-    #[track_caller]
-    pub fn send(&mut self, method: &str, path: &str, body: &Value) -> Answer {
-        self.request(
-            method,
-            path,
-            &[("Content-Type", "application/scim+json")],
-            body.to_string().as_bytes(),
-        )
-    }
-
     /// Sends anything. Host, Content-Length and the token are added.
     #[track_caller]
     pub fn request(
@@ -341,12 +322,6 @@ impl Wire {
         self.read(true).expect("an answer")
     }
 
-    /// Reads an answer that has no body, whatever its Content-Length says.
-    #[track_caller]
-    pub fn answer_to_head(&mut self) -> Answer {
-        self.read(false).expect("an answer")
-    }
-
     /// Whether the server closes the connection without another byte. Waits for that; a reset counts, too.
     pub fn is_closed(&mut self) -> bool {
         match self.reader.fill_buf() {
@@ -419,12 +394,6 @@ impl Answer {
     #[track_caller]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("text")
-    }
-
-    /// The body as JSON.
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 

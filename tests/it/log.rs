@@ -1,0 +1,239 @@
+//! The provisioning log: what each request did in words, and what must never be in it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, Server};
+use crate::tenant::{ScimClient, Tenant, run};
+
+const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
+
+/// The log once it has `count` lines; reads reach it a moment after their answers.
+#[track_caller]
+fn log(server: &Server, count: usize) -> Vec<Value> {
+    let start = Instant::now();
+    loop {
+        let text = run(server, &["log", "-o", "json", "-n", "1000"]);
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        if lines.len() >= count {
+            return lines;
+        }
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{} of {count} lines",
+            lines.len()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn actions(lines: &[Value]) -> Vec<&str> {
+    lines
+        .iter()
+        .map(|line| line["action"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn says_in_words_what_each_request_did() {
+    let server = Server::start();
+    let mut client = Tenant::create(&server, "contoso").client();
+    let ana = client.create(
+        "/Users",
+        &json!({ "schemas": [USER], "userName": "ana@contoso.example", "shoeSize": 43 }),
+    );
+    let team = client.create(
+        "/Groups",
+        &json!({ "schemas": [GROUP], "displayName": "SRE" }),
+    );
+    let (user, group) = (format!("/Users/{ana}"), format!("/Groups/{team}"));
+    let add = json!([{ "op": "Add", "path": "members", "value": [{ "value": ana }] }]);
+    client.patch(&group, add);
+    client.patch(
+        &group,
+        json!([{ "op": "Replace", "path": "displayName", "value": "SRE EU" }]),
+    );
+    client.patch(
+        &user,
+        json!([{ "op": "Replace", "path": "active", "value": "False" }]),
+    );
+    client.patch(
+        &user,
+        json!([{ "op": "Replace", "path": "active", "value": "False" }]),
+    );
+    client.patch(&user, json!([{ "op": "Replace", "path": "active", "value": "True" }, { "op": "Add", "path": "title", "value": "Chief" }]));
+    client.patch(
+        &user,
+        json!([{ "op": "Replace", "path": "userName", "value": "anna@contoso.example" }]),
+    );
+    client.patch(
+        &group,
+        json!([{ "op": "Remove", "path": "members", "value": [{ "value": ana }] }]),
+    );
+    client.find("/Users", "userName eq \"nobody\"");
+    client.expect(204, "DELETE", &user, None);
+    client.expect(404, "GET", &user, None);
+
+    let lines = log(&server, 12);
+    assert_eq!(
+        actions(&lines),
+        [
+            "created user ana@contoso.example",
+            "created team SRE",
+            "added 1 member to team SRE",
+            "renamed team SRE to team SRE EU",
+            "deactivated user ana@contoso.example",
+            "changed nothing of user ana@contoso.example: all of it was so already",
+            "reactivated user ana@contoso.example; changed title of user ana@contoso.example",
+            "renamed user ana@contoso.example to user anna@contoso.example",
+            "removed 1 member from team SRE EU",
+            "looked for users with userName eq \"nobody\": 0 found",
+            "deleted user anna@contoso.example",
+            "refused to read a user",
+        ]
+    );
+    let first = &lines[0];
+    assert_eq!(first["ignored"], json!(["shoeSize"]));
+    assert_eq!(
+        (&first["subject"], &first["status"], &first["tenant"]),
+        (&json!(ana), &json!(201), &json!("contoso"))
+    );
+    assert_eq!(
+        (&first["method"], &first["target"]),
+        (&json!("POST"), &json!("/scim/v2/Users"))
+    );
+    assert_eq!(
+        (&first["requestBody"], &first["token"]),
+        (&Value::Null, &json!("SCIM"))
+    );
+    assert!(first["durationMs"].as_f64().unwrap() > 0.0 && first["requestId"].is_string());
+    let people = run(&server, &["log", "--tenant", "contoso", "-n", "1"]);
+    assert!(
+        people.contains("404  refused to read a user: there is no User with id"),
+        "{people}"
+    );
+}
+
+#[test]
+fn keeps_the_body_and_the_reason_of_what_was_refused() {
+    let server = Server::start();
+    let mut client = Tenant::create(&server, "contoso").client();
+    let body = json!({ "schemas": [USER], "userName": 7 });
+    let answer = client.expect(400, "POST", "/Users", Some(&body));
+    client.expect(501, "POST", "/Bulk", Some(&json!({})));
+    let lines = log(&server, 2);
+    assert_eq!(lines[0]["detail"], answer["detail"]);
+    assert_eq!(
+        (&lines[0]["status"], &lines[0]["scimType"]),
+        (&json!(400), &json!("invalidValue"))
+    );
+    let kept: Value = serde_json::from_str(lines[0]["requestBody"].as_str().unwrap()).unwrap();
+    let replied: Value = serde_json::from_str(lines[0]["responseBody"].as_str().unwrap()).unwrap();
+    assert_eq!((kept, replied), (body, answer));
+    assert_eq!(lines[1]["status"], json!(501));
+}
+
+#[test]
+fn dev_keeps_all_bodies() {
+    let server = Server::start_dev();
+    let mut client = ScimClient::new(&server, &server.token);
+    let id = client.create("/Users", &json!({ "schemas": [USER], "userName": "ana" }));
+    client.get(&format!("/Users/{id}"));
+    for line in log(&server, 2) {
+        assert!(
+            line["responseBody"]
+                .as_str()
+                .unwrap()
+                .contains("\"userName\":\"ana\"")
+        );
+    }
+}
+
+#[test]
+fn goes_on_with_what_is_added() {
+    let server = Server::start();
+    let mut client = Tenant::create(&server, "contoso").client();
+    let mut follower = Command::new(env!("CARGO_BIN_EXE_rollcall"))
+        .arg("--data")
+        .arg(server.data())
+        .args(["log", "--follow"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    for name in ["ana", "bob", "cy"] {
+        client.create("/Users", &json!({ "schemas": [USER], "userName": name }));
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.contains(&format!("created user {name}")), "{line}");
+    }
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}
+
+#[test]
+fn no_secret_is_ever_in_the_file() {
+    let server = Server::start_dev();
+    let mut client = ScimClient::new(&server, &server.token);
+    let secret = "Tr0ub4dor-and-3";
+    let id = client.create(
+        "/Users",
+        &json!({ "schemas": [USER], "userName": "ana", "password": secret }),
+    );
+    let path = format!("/Users/{id}");
+    let operations = |operation: Value| json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation] });
+    for operation in [
+        json!({ "op": "replace", "path": "password", "value": secret }),
+        json!({ "op": "replace", "value": { "password": secret } }),
+        json!({ "op": "replace", "path": format!("{USER}:password"), "value": secret }),
+    ] {
+        client.call("PATCH", &path, Some(&operations(operation)));
+    }
+    client.call(
+        "GET",
+        &format!("/Users?filter=password eq \"{secret}\""),
+        None,
+    );
+    client.bytes(
+        "POST",
+        "/Users",
+        Some(format!("{{\"password\": \"{secret}\", ").as_bytes()),
+    );
+    client.bytes(
+        "POST",
+        "/Users",
+        Some(format!("{{\"pass\\u0077ord\": \"{secret}\"}}").as_bytes()),
+    );
+    let token = server.token.clone();
+    client.call("GET", &format!("/Users?access_token={token}"), None);
+    client.call(
+        "POST",
+        "/Users",
+        Some(&json!({ "schemas": [], "userName": token })),
+    );
+    log(&server, 9);
+
+    let mut bytes = Vec::new();
+    for name in ["rollcall.db", "rollcall.db-wal"] {
+        bytes.extend(fs::read(server.data().join(name)).unwrap_or_default());
+    }
+    bytes.extend(server.stderr().into_bytes());
+    let holds = |text: &str| {
+        bytes
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    };
+    assert!(
+        holds("looked for users") || holds("created user"),
+        "the log is there"
+    );
+    assert!(!holds(secret), "a password");
+    assert!(!holds(&token), "a token");
+}
