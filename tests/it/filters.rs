@@ -1,11 +1,15 @@
-//! The table of filters over the people in `data/people.json`.
+//! The table of filters over the people in `data/people.json`, run twice: by `scim`, which says what a filter means, and
+//! by `store`, which finds the same people with SQL.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use rollcall::scim::ScimError;
 use rollcall::scim::filter::Filter;
 use rollcall::scim::resource::Document;
 use rollcall::scim::schema::Kind;
+use rollcall::store::resources::{self, Query};
+use rollcall::store::{Store, TenantId, tenants};
 
 /// One line of the table.
 struct Row {
@@ -47,9 +51,9 @@ fn checked(text: &str) -> Result<Filter, ScimError> {
     Ok(filter)
 }
 
-#[test]
-fn filters_mean_what_the_table_says() {
-    let people = people();
+/// Holds what `find` answers for each filter of the table against the table.
+#[track_caller]
+fn hold(find: impl Fn(&Filter) -> Vec<String>) {
     let mut wrong = vec![];
     for Row {
         line,
@@ -58,15 +62,7 @@ fn filters_mean_what_the_table_says() {
     } in table()
     {
         let found = checked(&filter)
-            .map(|filter| {
-                let fulfils =
-                    |person: &Document| filter.matches(person, Kind::User.resource_type());
-                people
-                    .iter()
-                    .filter(|(_, person)| fulfils(person))
-                    .map(|(name, _)| name.clone())
-                    .collect()
-            })
+            .map(|filter| find(&filter))
             .map_err(|error| {
                 error
                     .scim_type()
@@ -84,6 +80,85 @@ fn filters_mean_what_the_table_says() {
         "tests/data/filters.txt:\n{}",
         wrong.join("\n")
     );
+}
+
+#[test]
+fn filters_mean_what_the_table_says() {
+    let people = people();
+    hold(|filter| {
+        let fulfils = |person: &Document| filter.matches(person, Kind::User.resource_type());
+        let found = people.iter().filter(|(_, person)| fulfils(person));
+        found.map(|(name, _)| name.clone()).collect()
+    });
+}
+
+/// A file with the people in it, ids and times as in the data, and their tenant.
+fn stored_people() -> (tempfile::TempDir, Store, TenantId) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let tenant = store
+        .write(Timestamp::UNIX_EPOCH, |tx| {
+            let tenant = tenants::create(tx, "contoso")?.unwrap().id;
+            for mut person in people().into_values() {
+                for computed in ["schemas", "id", "meta", "groups"] {
+                    person.remove(computed);
+                }
+                resources::insert(tx, tenant, Kind::User, person)?;
+            }
+            Ok(tenant)
+        })
+        .unwrap();
+    let file = rusqlite::Connection::open(folder.path().join("rollcall.db")).unwrap();
+    for person in people().into_values() {
+        let meta = &person["meta"];
+        let millis = |name: &str| {
+            let at: Timestamp = meta[name].as_str().unwrap().parse().unwrap();
+            at.as_millisecond()
+        };
+        let version = meta["version"].as_str().unwrap();
+        let version: i64 = version.trim_matches(['W', '/', '"']).parse().unwrap();
+        let changed = file
+            .execute(
+                "UPDATE resource SET id = ?, created = ?, last_modified = ?, version = ?
+                 WHERE document ->> 'userName' = ?",
+                (
+                    person["id"].as_str(),
+                    millis("created"),
+                    millis("lastModified"),
+                    version,
+                    person["userName"].as_str(),
+                ),
+            )
+            .unwrap();
+        assert_eq!(changed, 1);
+    }
+    (folder, store, tenant)
+}
+
+#[test]
+fn sql_finds_whom_the_table_says() {
+    let (_folder, store, tenant) = stored_people();
+    let people = people();
+    hold(|filter| {
+        let query = Query {
+            kinds: &[Kind::User],
+            filter: Some(filter),
+            sort_by: None,
+            descending: false,
+            offset: 0,
+            limit: 100,
+        };
+        let page = store
+            .read(|snapshot| resources::search(snapshot, tenant, &query))
+            .unwrap();
+        assert_eq!(page.total, page.resources.len() as u64);
+        let is_found = |person: &Document| {
+            let mut found = page.resources.iter();
+            found.any(|stored| person["id"] == stored.id.as_str())
+        };
+        let found = people.iter().filter(|(_, person)| is_found(person));
+        found.map(|(name, _)| name.clone()).collect()
+    });
 }
 
 #[test]
