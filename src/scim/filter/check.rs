@@ -122,6 +122,8 @@ fn operators(data_type: Type) -> &'static [CompareOp] {
 fn suits(attribute: &Attribute, value: &Value) -> bool {
     match (attribute.data_type, value) {
         (Type::String | Type::Reference | Type::Binary, Value::String(_)) => true,
+        // Entra ID, without quotes: externalId eq 701984
+        (Type::String, Value::Number(_)) => true,
         (Type::Boolean, Value::Bool(_)) => true,
         // Entra ID: roles[primary eq "True"]
         (Type::Boolean, Value::String(text)) => super::eval::boolean(text).is_some(),
@@ -177,8 +179,8 @@ mod tests {
                 "active is a boolean (true or false) and can't be compared with \"yes\"",
             ),
             (
-                "title eq 1",
-                "title is a string and can't be compared with 1",
+                "title eq true",
+                "title is a string and can't be compared with true",
             ),
             (
                 "title co null",

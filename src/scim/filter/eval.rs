@@ -1,5 +1,6 @@
 //! What a filter means. See [`super`] for the choices in it; the store's SQL is held against this.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
@@ -78,13 +79,11 @@ fn compare(
 /// Whether one value of `attribute` fulfils a comparison other than `ne`.
 fn holds(attribute: &Attribute, value: &Value, op: CompareOp, wanted: &Value) -> bool {
     match attribute.data_type {
-        Type::String | Type::Reference | Type::Binary => match (value, wanted) {
-            (Value::String(value), Value::String(wanted)) if attribute.case_exact => {
-                text_holds(value, op, wanted)
+        Type::String | Type::Reference | Type::Binary => match (value, text(wanted)) {
+            (Value::String(value), Some(wanted)) if attribute.case_exact => {
+                text_holds(value, op, &wanted)
             }
-            (Value::String(value), Value::String(wanted)) => {
-                text_holds(&fold(value), op, &fold(wanted))
-            }
+            (Value::String(value), Some(wanted)) => text_holds(&fold(value), op, &fold(&wanted)),
             _ => false,
         },
         Type::Boolean => {
@@ -100,6 +99,15 @@ fn holds(attribute: &Attribute, value: &Value, op: CompareOp, wanted: &Value) ->
             _ => false,
         },
         Type::Complex => false,
+    }
+}
+
+/// What a string attribute is compared with. A number is what Entra ID's unquoted `externalId eq 701984` looks like.
+fn text(wanted: &Value) -> Option<Cow<'_, str>> {
+    match wanted {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        _ => None,
     }
 }
 
