@@ -13,6 +13,9 @@ use super::validate::wrong_type;
 /// The attribute whose operations [`split`] takes.
 pub(super) const MEMBERS: &str = "members";
 
+/// Most conditions, in all, by which a PATCH removes members otherwise than by their ids: each is asked of every member.
+const MAX_CONDITIONS: usize = 10;
+
 /// One change of a Group's membership. Values are resource ids.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MemberChange {
@@ -29,11 +32,12 @@ pub enum MemberChange {
 /// Takes the operations on `members` out of `operations`, as changes in their order.
 ///
 /// # Errors
-/// 400 `invalidPath` for a path inside `members` that can't be changed, 400 `invalidValue` for a value that names no
+/// 400 `invalidPath` for a path inside `members` that can't be changed and for too many conditions, 400 `invalidValue` for a value that names no
 /// member; each with the operation's ordinal.
 pub fn split(operations: Vec<Operation>) -> Result<(Vec<Operation>, Vec<MemberChange>), ScimError> {
     let mut rest = Vec::new();
     let mut changes = Vec::new();
+    let mut conditions = 0;
     for operation in operations {
         match operation.path {
             PatchPath::Attribute {
@@ -48,7 +52,16 @@ pub fn split(operations: Vec<Operation>) -> Result<(Vec<Operation>, Vec<MemberCh
                         change(operation.op, filter.as_ref(), operation.value.as_ref())
                     }
                 };
-                changes.push(change.map_err(|error| operation.refused(error))?);
+                let change = change.map_err(|error| operation.refused(error))?;
+                if let MemberChange::RemoveMatching(filter) = &change {
+                    conditions += filter.conditions();
+                }
+                if conditions > MAX_CONDITIONS {
+                    return Err(operation.refused(ScimError::invalid_path(format!(
+                        "more than {MAX_CONDITIONS} conditions select members; remove them by value"
+                    ))));
+                }
+                changes.push(change);
             }
             _ => rest.push(operation),
         }
@@ -253,6 +266,21 @@ mod tests {
     fn refuses(operation: Value, expected: &str) {
         let error = changes(json!([operation])).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn few_conditions_are_asked_of_every_member() {
+        let by_display = |count: usize| {
+            let operation = json!({"op": "remove", "path": "members[display eq \"x\"]"});
+            changes(vec![operation; count].into()).map(|changes| changes.len())
+        };
+        assert_eq!(by_display(10), Ok(10));
+        assert!(by_display(11).is_err_and(|error| error.contains("operation 11")));
+        let by_id = json!({"op": "remove", "path": "members[value eq \"x\"]"});
+        assert_eq!(
+            changes(vec![by_id; 1000].into()).map(|it| it.len()),
+            Ok(1000)
+        );
     }
 
     #[test]

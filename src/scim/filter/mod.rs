@@ -140,6 +140,17 @@ impl Filter {
         check::check(self, &[Scope::Values(attribute)])
     }
 
+    /// How many conditions are in it, which is what it costs to decide.
+    pub fn conditions(&self) -> usize {
+        match self {
+            Filter::And(left, right) | Filter::Or(left, right) => {
+                left.conditions() + right.conditions()
+            }
+            Filter::Not(inner) | Filter::ValuePath { filter: inner, .. } => inner.conditions(),
+            Filter::Present(_) | Filter::Compare { .. } => 1,
+        }
+    }
+
     /// Whether `resource` fulfils the filter. It is the resource as a client would see it: with `schemas`, `id`, `meta`,
     /// and `groups` or `members`, all under the schema's spelling of their names.
     pub fn matches(&self, resource: &Map<String, Value>, resource_type: &ResourceType) -> bool {

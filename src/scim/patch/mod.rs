@@ -21,6 +21,10 @@ use list::{collapse, described, is_listed, list_of, yield_primary};
 /// Most changes of one document in one PATCH. Members aren't in the document and don't count.
 const MAX_CHANGES: usize = 1000;
 
+/// Most values that the operations of one PATCH may look at, each counted as often as it is looked at and as there are
+/// conditions in the filter. The store has one writer, and nobody may keep it busy for long.
+const MAX_EFFORT: usize = 100_000;
+
 /// `op` (RFC 7644 §3.5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -71,18 +75,36 @@ pub fn apply(
         )));
     }
     let mut changed = document.clone();
+    let mut effort = Effort(0);
     for operation in operations {
-        step(&mut changed, operation, resource_type).map_err(|error| operation.refused(error))?;
+        step(&mut changed, operation, resource_type, &mut effort)
+            .map_err(|error| operation.refused(error))?;
     }
     settle_role_name(&mut changed, resource_type.kind);
     validate(&changed, resource_type)?;
     Ok(changed)
 }
 
+/// How many values have been looked at.
+struct Effort(usize);
+
+impl Effort {
+    fn spend(&mut self, values: usize) -> Result<(), ScimError> {
+        self.0 = self.0.saturating_add(values);
+        if self.0 > MAX_EFFORT {
+            return Err(ScimError::invalid_value(format!(
+                "the operations so far look at more than {MAX_EFFORT} values: send fewer in one request"
+            )));
+        }
+        Ok(())
+    }
+}
+
 fn step(
     document: &mut Document,
     operation: &Operation,
     resource_type: &ResourceType,
+    effort: &mut Effort,
 ) -> Result<(), ScimError> {
     let (attr, filter) = match &operation.path {
         PatchPath::Extension(urn) => return extension(document, urn, operation),
@@ -93,7 +115,7 @@ fn step(
             Some(urn) if resource_type.extension(urn).is_none() && filter.is_none() => {
                 let key = spelled_in(document, urn);
                 within(document, &key, |object| {
-                    unknown(object, &attr.name, operation)
+                    unknown(object, &attr.name, operation, effort)
                 })
             }
             _ => Err(ScimError::invalid_path(format!(
@@ -108,9 +130,9 @@ fn step(
         filter,
     };
     match resolved.extension {
-        None => target.change(document, operation),
+        None => target.change(document, operation, effort),
         Some(schema) => within(document, &schema.id, |object| {
-            target.change(object, operation)
+            target.change(object, operation, effort)
         }),
     }
 }
@@ -161,10 +183,12 @@ fn unknown(
     object: &mut Map<String, Value>,
     name: &str,
     operation: &Operation,
+    effort: &mut Effort,
 ) -> Result<(), ScimError> {
     let key = spelled_in(object, name);
     match (operation.op, &operation.value, object.get_mut(&key)) {
         (Op::Add, Some(Value::Array(new)), Some(Value::Array(values))) => {
+            effort.spend(values.len() + new.len())?;
             append(values, new.clone())
         }
         (Op::Add | Op::Replace, Some(value), _) => drop(object.insert(key, value.clone())),
@@ -207,6 +231,7 @@ impl Target<'_> {
         &self,
         object: &mut Map<String, Value>,
         operation: &Operation,
+        effort: &mut Effort,
     ) -> Result<(), ScimError> {
         let Resolved {
             attribute,
@@ -230,6 +255,8 @@ impl Target<'_> {
                 Some(Value::Array(values)) => values,
                 _ => Vec::new(),
             };
+            let conditions = self.filter.map_or(1, Filter::conditions);
+            effort.spend(values.len() * conditions)?;
             self.change_list(&mut values, operation.op, value)?;
             if !values.is_empty() {
                 object.insert(attribute.name.clone(), values.into());
@@ -418,4 +445,42 @@ fn merge(object: &mut Map<String, Value>, new: &Map<String, Value>) {
 /// An object with one attribute.
 fn single(attribute: &Attribute, value: &Value) -> Map<String, Value> {
     Map::from_iter([(attribute.name.clone(), value.clone())])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::dialect::read_patch;
+
+    /// What a client with a valid token could otherwise keep the writer busy with for minutes.
+    #[test]
+    fn refuses_operations_that_look_at_too_many_values() {
+        let user = Kind::User.resource_type();
+        let emails: Vec<_> = (0..1000)
+            .map(|i| json!({"value": format!("{i}@x"), "type": i.to_string()}))
+            .collect();
+        let badges: Vec<_> = (0..4000).collect();
+        let urn = "urn:ietf:params:scim:schemas:extension:acme:2.0:User";
+        let before = json!({"userName": "ada", "emails": emails, urn: {"badges": [1]}});
+        let patch = |operation: Value, count: usize| {
+            let operations = vec![operation; count];
+            let body = json!({"schemas": ["x:PatchOp"], "Operations": operations});
+            let (operations, _) = read_patch(body, user, "1").unwrap();
+            apply(before.as_object().unwrap(), &operations, user).map(drop)
+        };
+        let by_type = json!({"op": "remove", "path": "emails[type eq \"x\" or type eq \"y\"]"});
+        assert_eq!(patch(by_type.clone(), 50), Ok(()));
+        let refusal = patch(by_type, 51).unwrap_err();
+        assert!(
+            refusal
+                .detail()
+                .starts_with("operation 51: the operations so far look at more than"),
+            "{refusal}"
+        );
+        let unknown = json!({"op": "add", "path": format!("{urn}:badges"), "value": badges});
+        assert_eq!(patch(unknown.clone(), 2), Ok(()));
+        assert!(patch(unknown, 30).is_err());
+    }
 }
