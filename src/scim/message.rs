@@ -8,10 +8,15 @@ use serde_json::{Map, Value, json};
 use super::ScimError;
 use super::filter::Filter;
 use super::path::AttrPath;
-use super::validate::excerpt;
+use super::validate::{excerpt, wrong_type};
 
 const LIST_RESPONSE_URN: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 const SEARCH_REQUEST_URN: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+
+/// The parameters of a search that have one value.
+const ONE_VALUE: [&str; 5] = ["filter", "sortBy", "sortOrder", "startIndex", "count"];
+/// Those that are lists.
+const LISTS: [&str; 2] = ["attributes", "excludedAttributes"];
 
 /// Deepest nesting of a body that is read. A SCIM resource needs five levels.
 const MAX_DEPTH: usize = 64;
@@ -232,12 +237,23 @@ impl SearchRequest {
         let mut request = SearchRequest::default();
         for (key, value) in body {
             match value {
-                Value::String(text) if !text.trim().is_empty() => request.read(key, text)?,
-                Value::Number(_) | Value::Bool(_) => request.read(key, &value.to_string())?,
-                Value::Array(names) => {
+                Value::Null => {}
+                Value::String(text) if text.trim().is_empty() => {}
+                Value::String(text) => request.read(key, text)?,
+                Value::Number(_) => request.read(key, &value.to_string())?,
+                Value::Array(names)
+                    if names.iter().all(Value::is_string) && !is(key, &ONE_VALUE) =>
+                {
                     for name in names.iter().filter_map(Value::as_str) {
                         request.projection.read(key, name)?;
                     }
+                }
+                // A filter that isn't understood must not find everybody.
+                _ if is(key, &ONE_VALUE) => {
+                    return Err(wrong_type(key, value, "a string or a number"));
+                }
+                _ if is(key, &LISTS) => {
+                    return Err(wrong_type(key, value, "a list of strings"));
                 }
                 _ => {}
             }
@@ -247,6 +263,9 @@ impl SearchRequest {
 
     fn read(&mut self, name: &str, value: &str) -> Result<(), ScimError> {
         match name.to_ascii_lowercase().as_str() {
+            "filter" if self.filter.is_some() => {
+                return Err(ScimError::invalid_filter("filter is there twice"));
+            }
             "filter" => self.filter = Some(Filter::parse(value)?),
             "sortby" => self.sort_by = Some(attribute_path("sortBy", value.trim())?),
             "sortorder" => self.descending = descending(value.trim())?,
@@ -256,6 +275,11 @@ impl SearchRequest {
         }
         Ok(())
     }
+}
+
+/// Whether `key` is one of `names`, in any case.
+fn is(key: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| name.eq_ignore_ascii_case(key))
 }
 
 fn names_urn(schemas: &Value, urn: &str) -> bool {
