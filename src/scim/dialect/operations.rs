@@ -259,7 +259,7 @@ impl Reader<'_> {
         {
             return Err(ScimError::mutability(format!("{attr} is readOnly")));
         }
-        let filter = filter.map(|filter| with_booleans(filter, attribute));
+        let filter = filter.map(|filter| with_types(filter, attribute));
         if let Some(filter) = &filter {
             if !attribute.multi_valued || attribute.data_type != Type::Complex {
                 return Err(ScimError::invalid_path(format!(
@@ -370,9 +370,10 @@ fn lone(value: Value) -> Value {
     }
 }
 
-/// Entra ID compares booleans with strings: `roles[primary eq "True"].value`.
-fn with_booleans(filter: Filter, attribute: &Attribute) -> Filter {
-    let inside = |filter: Box<Filter>| Box::new(with_booleans(*filter, attribute));
+/// Entra ID compares booleans with strings: `roles[primary eq "True"].value`. A number without quotes is a text like any
+/// other: no list has numbers in it.
+fn with_types(filter: Filter, attribute: &Attribute) -> Filter {
+    let inside = |filter: Box<Filter>| Box::new(with_types(*filter, attribute));
     match filter {
         Filter::And(left, right) => Filter::And(inside(left), inside(right)),
         Filter::Or(left, right) => Filter::Or(inside(left), inside(right)),
@@ -381,15 +382,14 @@ fn with_booleans(filter: Filter, attribute: &Attribute) -> Filter {
             let is_boolean = attribute
                 .sub_attribute(&attr.name)
                 .is_some_and(|sub| sub.data_type == Type::Boolean);
-            let spelled = value
-                .as_str()
-                .filter(|_| is_boolean)
-                .and_then(spelled_boolean);
-            Filter::Compare {
-                attr,
-                op,
-                value: spelled.map_or(value, Value::Bool),
-            }
+            let value = match value {
+                Value::Number(number) => number.to_string().into(),
+                Value::String(text) if is_boolean => {
+                    spelled_boolean(&text).map_or(text.into(), Value::Bool)
+                }
+                value => value,
+            };
+            Filter::Compare { attr, op, value }
         }
         filter @ (Filter::Present(_) | Filter::ValuePath { .. }) => filter,
     }

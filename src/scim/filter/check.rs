@@ -121,9 +121,7 @@ fn operators(data_type: Type) -> &'static [CompareOp] {
 
 fn suits(attribute: &Attribute, value: &Value) -> bool {
     match (attribute.data_type, value) {
-        (Type::String | Type::Reference | Type::Binary, Value::String(_)) => true,
-        // Entra ID, without quotes: externalId eq 701984
-        (Type::String, Value::Number(_)) => true,
+        (Type::String | Type::Reference | Type::Binary, _) => super::eval::text(value).is_some(),
         (Type::Boolean, Value::Bool(_)) => true,
         // Entra ID: roles[primary eq "True"]
         (Type::Boolean, Value::String(text)) => super::eval::boolean(text).is_some(),

@@ -102,11 +102,11 @@ fn holds(attribute: &Attribute, value: &Value, op: CompareOp, wanted: &Value) ->
     }
 }
 
-/// What a string attribute is compared with. A number is what Entra ID's unquoted `externalId eq 701984` looks like.
-fn text(wanted: &Value) -> Option<Cow<'_, str>> {
+/// What a text is compared with. Entra ID's documentation leaves the quotes out, so that `701984` may be an externalId.
+pub(super) fn text(wanted: &Value) -> Option<Cow<'_, str>> {
     match wanted {
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::String(text) => Some(text.into()),
+        Value::Number(number) => Some(number.to_string().into()),
         _ => None,
     }
 }

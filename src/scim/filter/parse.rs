@@ -262,7 +262,10 @@ impl<'a> Parser<'a> {
             word if word.contains(['{', '}', '\\']) => {
                 Err(self.expected("a string in quotes, a number, true, false or null", start))
             }
-            _ => Ok(number(token).map_or_else(|| token.into(), Value::Number)),
+            // Where it would print otherwise, as 007 or 12.50, it is what the client wrote that counts.
+            _ => Ok(number(token)
+                .filter(|number| number.to_string() == token)
+                .map_or_else(|| token.into(), Value::Number)),
         }
     }
 
@@ -413,7 +416,8 @@ mod tests {
             ("Null", json!(null)),
             ("-12", json!(-12)),
             ("18446744073709551615", json!(u64::MAX)),
-            ("1.5e3", json!(1500.0)),
+            ("1.5e3", json!("1.5e3")),
+            ("12.50", json!("12.50")),
             ("007", json!("007")),
             ("1e999", json!("1e999")),
             ("jyoung", json!("jyoung")),
