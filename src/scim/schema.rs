@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use super::path::AttrPath;
+use super::resource::{ROLE_NAME, is_extension_of};
 
 /// The core User schema's URN (RFC 7643 §4.1).
 pub const USER_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
@@ -231,17 +232,26 @@ impl ResourceType {
             .find(|schema| schema.id.eq_ignore_ascii_case(urn))
     }
 
+    /// Whether `urn` is neither the core schema's nor that of an extension that we have a schema of.
+    pub fn is_foreign(&self, urn: &str) -> bool {
+        !urn.eq_ignore_ascii_case(&self.core.id) && self.extension(urn).is_none()
+    }
+
     /// What `path` names in this resource type, or `None` where it names nothing known.
     ///
     /// An extension's attribute may also be named without its URN where the core schema has none of that name,
-    /// because Entra ID asks for `manager eq "…"` and patches `manager`.
+    /// because Entra ID asks for `manager eq "…"` and patches `manager`. And a user's `roleName` is the same behind the
+    /// URN of any extension that follows Microsoft's pattern; see [`settle_role_name`](super::resource::settle_role_name).
     pub fn resolve(&self, path: &AttrPath) -> Option<Resolved<'_>> {
         let named = |schema: &Schema| {
             path.urn
                 .as_deref()
                 .is_none_or(|urn| urn.eq_ignore_ascii_case(&schema.id))
         };
-        let core = if named(&self.core) {
+        let is_role = self.kind == Kind::User
+            && path.name.eq_ignore_ascii_case(ROLE_NAME)
+            && (path.urn.as_deref()).is_some_and(|urn| is_extension_of(urn, Kind::User));
+        let core = if named(&self.core) || is_role {
             self.attribute(&path.name)
         } else {
             None

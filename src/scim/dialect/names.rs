@@ -27,31 +27,22 @@ pub(super) enum Place<'a> {
 
 /// Finds what `path` names; None for what no schema knows.
 ///
-/// More generous than [`ResourceType::resolve`] in two ways: `roleName` is found behind the enterprise URN, and what
-/// follows the pattern of Microsoft's custom attributes is somebody's, so it is kept.
+/// More generous than [`ResourceType::resolve`]: what follows the pattern of Microsoft's custom attributes is somebody's,
+/// so it is kept.
 pub(super) fn locate<'a>(path: &AttrPath, resource_type: &'a ResourceType) -> Option<Place<'a>> {
-    if let Some(resolved) = resource_type.resolve(path) {
-        return Some(known(resolved));
-    }
-    let plain = AttrPath {
-        urn: None,
-        ..path.clone()
-    };
     match &path.urn {
-        Some(urn) if resource_type.extension(urn).is_some() => {
-            let is_role = path.name.eq_ignore_ascii_case(ROLE_NAME);
-            is_role
-                .then(|| resource_type.resolve(&plain))
-                .flatten()
-                .map(known)
-        }
-        Some(urn) if Kind::ALL.iter().any(|kind| is_extension_of(urn, *kind)) => {
-            Some(Place::Foreign {
+        Some(urn) if resource_type.is_foreign(urn) => {
+            let is_kept = Kind::ALL.iter().any(|kind| is_extension_of(urn, *kind));
+            let plain = AttrPath {
+                urn: None,
+                ..path.clone()
+            };
+            is_kept.then(|| Place::Foreign {
                 urn: urn.clone(),
                 name: plain.to_string(),
             })
         }
-        _ => None,
+        _ => resource_type.resolve(path).map(known),
     }
 }
 

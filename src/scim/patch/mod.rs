@@ -110,19 +110,20 @@ fn step(
         PatchPath::Extension(urn) => return extension(document, urn, operation),
         PatchPath::Attribute { attr, filter } => (attr, filter.as_ref()),
     };
+    if let Some(urn) = &attr.urn
+        && resource_type.is_foreign(urn)
+        && filter.is_none()
+    {
+        let key = spelled_in(document, urn);
+        return within(document, &key, |object| {
+            unknown(object, &attr.name, operation, effort)
+        });
+    }
     let Some(resolved) = resource_type.resolve(attr) else {
-        return match &attr.urn {
-            Some(urn) if resource_type.extension(urn).is_none() && filter.is_none() => {
-                let key = spelled_in(document, urn);
-                within(document, &key, |object| {
-                    unknown(object, &attr.name, operation, effort)
-                })
-            }
-            _ => Err(ScimError::invalid_path(format!(
-                "{attr} is no attribute of a {}",
-                resource_type.kind.as_str()
-            ))),
-        };
+        let kind = resource_type.kind.as_str();
+        return Err(ScimError::invalid_path(format!(
+            "{attr} is no attribute of a {kind}"
+        )));
     };
     let target = Target {
         attr,
