@@ -63,6 +63,7 @@ pub fn create(
             mut document,
             members,
             ignored,
+            ..
         } = dialect::read_resource(message::parse_json(body)?, kind.resource_type())?;
         if kind == Kind::User {
             // Said or not, a new user is active: clients that filter by it or read it back should see so.
@@ -143,18 +144,14 @@ pub fn replace(
         let Incoming {
             mut document,
             members,
+            extension_role,
             ignored,
         } = dialect::read_resource(message::parse_json(body)?, target.kind.resource_type())?;
         store.write(call.now, move |tx| {
             let before = find(tx, call.tenant, &target)?;
             matching(if_match.as_deref(), &before)?;
-            if let (Kind::User, None, Some(active)) = (
-                before.kind,
-                document.get("active"),
-                before.document.get("active"),
-            ) {
-                document.insert("active".into(), active.clone());
-            }
+            keep_active(&mut document, &before);
+            resource::take_extension_role(&mut document, &before.document, extension_role);
             let stored = store_changes(tx, &call, &before, document)?;
             let (stored, delta) = match members {
                 Some(ids) => membership::replace(tx, &call, stored, &ids)?,
@@ -324,6 +321,17 @@ fn find(snapshot: &Snapshot<'_>, tenant: TenantId, target: &Target) -> Result<St
         ))
         .into()
     })
+}
+
+/// A user's `active` stays as it is until a client says true or false: nobody comes back because of an empty value.
+fn keep_active(document: &mut Document, before: &Stored) {
+    if let (Kind::User, None, Some(active)) = (
+        before.kind,
+        document.get("active"),
+        before.document.get("active"),
+    ) {
+        document.insert("active".into(), active.clone());
+    }
 }
 
 /// Refuses a name or `externalId` that another live resource of the type has.

@@ -153,6 +153,19 @@ pub(super) fn settle_role_name(document: &mut Document, kind: Kind) {
     });
 }
 
+/// Goes by the `roleName` that an extension object had in the body of a PUT, where the plain one is still what it was.
+///
+/// Okta changes the attribute that an admin mapped in what it has read, and sends all of it back: the other name for
+/// the same attribute is stale then, and must not win.
+pub fn take_extension_role(document: &mut Document, before: &Document, role: Option<Value>) {
+    if let Some(role) = role
+        && document.get(ROLE_NAME) == before.get(ROLE_NAME)
+    {
+        document.insert(ROLE_NAME.to_owned(), role);
+        settle_role_name(document, Kind::User);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

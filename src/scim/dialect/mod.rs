@@ -31,6 +31,9 @@ pub struct Incoming {
     pub document: Document,
     /// For a Group: the ids in `members`, each once; None where the body has no `members`. Null is an empty list.
     pub members: Option<Vec<String>>,
+    /// The `roleName` of an extension object where the plain one says otherwise; for
+    /// [`take_extension_role`](super::resource::take_extension_role).
+    pub extension_role: Option<Value>,
     /// What was ignored because nothing knows it, each as the client named it. ReadOnly attributes aren't named: clients
     /// send back what they were given.
     pub ignored: Vec<String>,
@@ -58,6 +61,7 @@ pub fn read_resource(body: Value, resource_type: &ResourceType) -> Result<Incomi
     let mut incoming = Incoming {
         document: Map::new(),
         members: None,
+        extension_role: None,
         ignored: Vec::new(),
     };
     let mut foreign_role = None;
@@ -182,7 +186,7 @@ fn put(object: &mut Map<String, Value>, name: String, value: Value) -> Result<()
     Ok(())
 }
 
-/// Takes an extension's `roleName` as the user's where there is no plain one.
+/// Takes an extension's `roleName` as the user's where there is no plain one. Another one is kept aside.
 fn adopt_role(
     incoming: &mut Incoming,
     role: Option<Value>,
@@ -191,11 +195,11 @@ fn adopt_role(
     let (Some(role), Some(attribute)) = (role, resource_type.attribute(ROLE_NAME)) else {
         return Ok(());
     };
-    if !incoming.document.contains_key(ROLE_NAME)
-        && let Some(role) = values::read(attribute, role, ROLE_NAME, &mut incoming.ignored)?
-    {
-        incoming.document.insert(ROLE_NAME.to_owned(), role);
-    }
+    let Some(role) = values::read(attribute, role, ROLE_NAME, &mut incoming.ignored)? else {
+        return Ok(());
+    };
+    let plain = (incoming.document.entry(ROLE_NAME)).or_insert_with(|| role.clone());
+    incoming.extension_role = (*plain != role).then_some(role);
     Ok(())
 }
 
