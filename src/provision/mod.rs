@@ -193,7 +193,8 @@ pub fn patch(
         store.write(call.now, move |tx| {
             let before = find(tx, call.tenant, &target)?;
             matching(if_match.as_deref(), &before)?;
-            let document = patch::apply(&before.document, &operations, resource_type)?;
+            let mut document = patch::apply(&before.document, &operations, resource_type)?;
+            keep_active(&mut document, &before);
             let stored = store_changes(tx, &call, &before, document)?;
             let (stored, delta) = membership::apply(tx, &call, stored, members)?;
             let answer = match target.kind {
