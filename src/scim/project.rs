@@ -125,7 +125,7 @@ impl Selection {
     }
 }
 
-/// A path as the keys that lead to its target: core URN left out, an extension's URN as the first.
+/// A path as the keys that lead to its target: core URN left out, an extension's URN as the first, said or not.
 fn steps(path: &AttrPath, resource_type: &ResourceType) -> Vec<String> {
     let mut steps = Vec::new();
     match &path.urn {
@@ -140,7 +140,14 @@ fn steps(path: &AttrPath, resource_type: &ResourceType) -> Vec<String> {
             }
             _ => steps.extend([urn.clone(), path.name.clone()]),
         },
-        None => steps.push(path.name.clone()),
+        None => {
+            // `manager`, as in filters and PATCH paths.
+            let extension = resource_type
+                .resolve(path)
+                .and_then(|named| named.extension);
+            steps.extend(extension.map(|schema| schema.id.clone()));
+            steps.push(path.name.clone());
+        }
     }
     steps.extend(path.sub_attr.clone());
     steps
@@ -269,6 +276,10 @@ mod tests {
         );
         only(
             &[&format!("{ENTERPRISE_URN}:manager.value")],
+            json!({ENTERPRISE_URN: {"manager": {"value": "2"}}}),
+        );
+        only(
+            &["manager.value"],
             json!({ENTERPRISE_URN: {"manager": {"value": "2"}}}),
         );
         only(
