@@ -267,13 +267,17 @@ pub fn search(
             filter.check(&types)?;
         }
         if let Some(path) = &request.sort_by
-            && types
-                .iter()
-                .all(|resource_type| resource_type.resolve(path).is_none())
+            && types.iter().all(|resource_type| {
+                resource_type
+                    .resolve(path)
+                    .and_then(|it| it.compared())
+                    .is_none()
+            })
         {
-            return Err(
-                ScimError::invalid_path(format!("sortBy: there is no attribute {path}")).into(),
-            );
+            return Err(ScimError::invalid_path(format!(
+                "sortBy: {path} is no attribute that has a value to sort by"
+            ))
+            .into());
         }
         let query = Query {
             kinds,
