@@ -5,6 +5,7 @@
 //! not keep a person out.
 
 use jiff::{Timestamp, civil};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::ScimError;
@@ -41,7 +42,7 @@ pub fn validate(document: &Document, resource_type: &ResourceType) -> Result<(),
             )));
         }
     }
-    let length = serde_json::to_string(document).map_or(usize::MAX, |text| text.len());
+    let length = json_bytes(document);
     if length > MAX_DOCUMENT_BYTES {
         return Err(ScimError::invalid_value(format!(
             "the resource has {length} bytes where at most {MAX_DOCUMENT_BYTES} are kept"
@@ -60,6 +61,11 @@ pub fn validate(document: &Document, resource_type: &ResourceType) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// How long `value` is as JSON.
+pub(super) fn json_bytes(value: &impl Serialize) -> usize {
+    serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
 }
 
 /// The refusal of a resource without a required attribute.

@@ -14,7 +14,7 @@ use crate::scim::filter::Filter;
 use crate::scim::path::{AttrPath, PatchPath};
 use crate::scim::resource::{Document, ROLE_NAME, is_extension_of, settle_role_name, spelled_in};
 use crate::scim::schema::{Attribute, Kind, Mutability, Resolved, ResourceType, Type};
-use crate::scim::validate::{validate, wrong_type};
+use crate::scim::validate::{MAX_DOCUMENT_BYTES, json_bytes, validate, wrong_type};
 pub(in crate::scim) use list::append;
 use list::{collapse, described, is_listed, list_of, yield_primary};
 
@@ -72,6 +72,17 @@ pub fn apply(
         let found = operations.len();
         return Err(ScimError::invalid_value(format!(
             "the operations change {found} attributes where at most {MAX_CHANGES} are allowed"
+        )));
+    }
+    // The result is measured at the end, which is late for a list that grows with each operation.
+    let given: usize = operations
+        .iter()
+        .filter_map(|operation| operation.value.as_ref())
+        .map(json_bytes)
+        .sum();
+    if given > MAX_DOCUMENT_BYTES {
+        return Err(ScimError::invalid_value(format!(
+            "the operations have values of {given} bytes where at most {MAX_DOCUMENT_BYTES} are kept"
         )));
     }
     let mut changed = document.clone();
@@ -483,5 +494,8 @@ mod tests {
         let unknown = json!({"op": "add", "path": format!("{urn}:badges"), "value": badges});
         assert_eq!(patch(unknown.clone(), 2), Ok(()));
         assert!(patch(unknown, 30).is_err());
+        let long =
+            json!({"op": "replace", "path": format!("{urn}:photo"), "value": "x".repeat(60_000)});
+        assert!(patch(long, 18).is_err_and(|error| error.detail().contains("1080036 bytes")));
     }
 }
