@@ -6,7 +6,8 @@ use std::fmt;
 
 use super::ScimError;
 use super::filter::{Filter, Parser, SyntaxError};
-use super::schema::ResourceType;
+use super::resource::is_extension_of;
+use super::schema::{Kind, ResourceType};
 
 /// `[urn:]name[.sub]` (attrPath).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,8 +52,8 @@ impl fmt::Display for AttrPath {
 /// What a PATCH operation points at (RFC 7644 §3.5.2, figure 7).
 #[derive(Clone, Debug, PartialEq)]
 pub enum PatchPath {
-    /// A whole extension object, by its URN: a known extension's as its schema spells it, or any other
-    /// `urn:…:extension:NAME:2.0:User` or `…:Group`, the pattern that Entra ID prescribes for custom attributes.
+    /// A whole extension object, by its URN: a known extension's as its schema spells it, or any other of the pattern that
+    /// Entra ID prescribes for custom attributes.
     Extension(String),
     /// `attrPath`, or `valuePath [.subAttr]`: with a filter, `attr.sub_attr` is the one behind the brackets.
     Attribute {
@@ -83,7 +84,7 @@ impl PatchPath {
             Ok((attr, filter))
         };
         let (attr, filter) = read().map_err(invalid_path)?;
-        if filter.is_none() && names_extension(&attr) {
+        if Kind::ALL.iter().any(|kind| is_extension_of(text, *kind)) {
             return Ok(PatchPath::Extension(text.to_owned()));
         }
         Ok(PatchPath::Attribute { attr, filter })
@@ -111,20 +112,6 @@ impl fmt::Display for PatchPath {
             }
         }
     }
-}
-
-/// Whether the URN with the "name" behind it is itself an extension's: `urn:…:extension:NAME:2.0` + `User`.
-fn names_extension(path: &AttrPath) -> bool {
-    let is_type = ["User", "Group"]
-        .iter()
-        .any(|name| path.name.eq_ignore_ascii_case(name));
-    let urn = path.urn.as_deref().unwrap_or_default().to_ascii_lowercase();
-    is_type
-        && path.sub_attr.is_none()
-        && urn
-            .strip_prefix("urn:")
-            .and_then(|urn| urn.strip_suffix(":2.0"))
-            .is_some_and(|urn| urn.contains(":extension:"))
 }
 
 fn invalid_path(error: SyntaxError) -> ScimError {
