@@ -199,7 +199,7 @@ fn perform(
         }
         (Scim::Unsupported(what), _) => {
             return Err(ScimError::not_implemented(format!(
-                "/{what} is not supported, as ServiceProviderConfig says"
+                "/{what} is not supported; resources are at /scim/v2/Users and /scim/v2/Groups"
             ))
             .into());
         }
