@@ -431,6 +431,15 @@ fn assign(
 ) -> Result<(), ScimError> {
     let name = &attribute.name;
     match (op, value, object.get_mut(name)) {
+        // Of a complex attribute that stands for no single value, only the parts that are listed.
+        (Op::Remove, Some(Value::Object(listed)), Some(Value::Object(present)))
+            if !listed.contains_key("value") =>
+        {
+            present.retain(|part, value| listed.get(part) != Some(value));
+            if present.is_empty() {
+                object.remove(name);
+            }
+        }
         (Op::Remove, Some(value), Some(present)) if !is_listed(present, Some(value)) => {}
         (Op::Remove, ..) => drop(object.remove(name)),
         (_, None, _) => return Err(ScimError::invalid_value(format!("{name} has no value"))),
