@@ -64,8 +64,8 @@ fn what_was_acknowledged_survives_kill_9() {
         assert_sound(folder.path());
     }
     assert!(
-        all.titles.len() > ROUNDS as usize,
-        "hardly anything was written: {}",
+        !all.titles.is_empty(),
+        "nothing was written: {}",
         all.titles.len()
     );
 }
