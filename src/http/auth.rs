@@ -23,7 +23,7 @@ pub(super) struct Caller {
 pub(super) fn caller(store: &Store, head: &Head) -> Result<Caller> {
     let token = bearer(head).ok_or_else(|| {
         ScimError::unauthorized(
-            "this address needs a token: send `Authorization: Bearer` with the Secret Token of the tenant",
+            "this address needs a token: send one `Authorization: Bearer` header with the Secret Token of the tenant",
         )
     })?;
     let hash = TokenHash::of(token);
@@ -65,7 +65,17 @@ pub(super) fn shows_credentials(head: &Head) -> bool {
     head.header("authorization").is_some()
 }
 
-fn bearer(head: &Head) -> Option<&str> {
-    let (scheme, token) = head.header("authorization")?.trim().split_once(' ')?;
+/// The bearer token that a request shows, valid or not.
+///
+/// None where there are two `Authorization` headers: a proxy in front may have checked the other one.
+pub(super) fn bearer(head: &Head) -> Option<&str> {
+    let mut shown = head
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    let (Some((_, value)), None) = (shown.next(), shown.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

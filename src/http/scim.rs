@@ -312,8 +312,8 @@ fn reply(answer: Answer) -> Response {
 fn refuse(refusal: ScimError, head: &Head, resource: &Scim) -> Response {
     let mut response = json(refusal.status(), &refusal.to_json());
     match refusal.status() {
-        // RFC 6750 §3: the error code only where a token was shown.
-        401 if auth::shows_credentials(head) => response.headers.push((
+        // RFC 6750 §3.1: the error code only where a token was shown, and not for `Basic`.
+        401 if auth::bearer(head).is_some() => response.headers.push((
             "WWW-Authenticate",
             "Bearer realm=\"rollcall\", error=\"invalid_token\"".to_owned(),
         )),

@@ -12,6 +12,7 @@ mod bad_input; // what no client should send: a clear 4xx, and nothing changes
 mod cli; // every command beside a running server: output, exit codes, what it changes
 mod connections; // the connection loop in this process: short deadlines, and what a test must cause by itself
 mod crash; // kill -9 amid writing clients
+mod door; // who may come in, and what every answer carries: credentials, hosts, headers
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections
 mod filters; // what filters mean: data/filters.txt over data/people.json
 mod hazards; // what brought down the server that we do without, row by row (ARCHITECTURE.md)

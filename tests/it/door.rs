@@ -1,0 +1,59 @@
+//! Who may come in, and what every answer carries: credentials, hosts, headers.
+
+use crate::support::{Answer, Server};
+
+/// A GET with these header lines beside Host.
+#[track_caller]
+fn get(server: &Server, path: &str, lines: &str) -> Answer {
+    let mut wire = server.connect();
+    wire.send(format!(
+        "GET {path} HTTP/1.1\r\nHost: a\r\n{lines}Connection: close\r\n\r\n"
+    ));
+    wire.answer()
+}
+
+#[test]
+fn only_one_bearer_token_opens_the_door() {
+    let server = Server::start_dev();
+    let token = &server.token;
+    let bare = "Bearer realm=\"rollcall\"";
+    let invalid = "Bearer realm=\"rollcall\", error=\"invalid_token\"";
+    for (lines, status, challenge) in [
+        (format!("Authorization: Bearer {token}\r\n"), 200, None),
+        (format!("authorization: BEARER   {token} \r\n"), 200, None),
+        (String::new(), 401, Some(bare)),
+        ("Authorization: Basic YTpi\r\n".to_owned(), 401, Some(bare)),
+        ("Authorization: Bearer\r\n".to_owned(), 401, Some(bare)),
+        (format!("Authorization: {token}\r\n"), 401, Some(bare)),
+        (
+            "Authorization: Bearer rcs_wrong\r\n".to_owned(),
+            401,
+            Some(invalid),
+        ),
+        (
+            format!("Authorization: Bearer {token}, Bearer x\r\n"),
+            401,
+            Some(invalid),
+        ),
+        // Two readers could take either.
+        (
+            format!("Authorization: Bearer {token}\r\nAuthorization: Bearer x\r\n"),
+            401,
+            Some(bare),
+        ),
+        (
+            format!("Authorization: Bearer x\r\nAuthorization: Bearer {token}\r\n"),
+            401,
+            Some(bare),
+        ),
+    ] {
+        let answer = get(&server, "/scim/v2/Users", &lines);
+        assert_eq!(
+            (answer.status, answer.header("www-authenticate")),
+            (status, challenge),
+            "{lines}"
+        );
+    }
+    let query = format!("/scim/v2/Users?access_token={token}");
+    assert_eq!(get(&server, &query, "").status, 401);
+}
