@@ -59,7 +59,7 @@ impl Handler for App {
             Route::Scim(resource) => scim::answer(self, &request, resource),
             Route::Health => pages::health(&request.head),
             Route::Ready => pages::ready(self, &request.head),
-            Route::Home => pages::redirect("/settings"),
+            Route::Home => pages::home(&request.head),
             Route::Settings => pages::settings(&request.head),
             Route::Asset(asset) => pages::asset(&request.head, asset),
             Route::Nothing => pages::plain(404, "There is no page at this address.\n"),

@@ -37,49 +37,51 @@ pub(super) fn settings(head: &Head) -> Response {
 /// A file of `static/`, embedded at build time.
 pub(super) fn asset(head: &Head, asset: Asset) -> Response {
     read_only(head, || match asset {
-        Asset::Style => Response {
-            status: 200,
-            headers: vec![
-                ("Content-Type", "text/css; charset=utf-8".to_owned()),
-                ("Cache-Control", "max-age=3600".to_owned()),
-            ],
-            body: include_bytes!("../../static/style.css").to_vec(),
-        },
+        Asset::Style => {
+            let style = include_str!("../../static/style.css");
+            let mut response = typed(200, "text/css; charset=utf-8", style);
+            let headers = &mut response.headers;
+            headers.push(("Cache-Control", "max-age=3600".to_owned()));
+            response
+        }
     })
 }
 
-/// A redirect to one of our own paths.
-pub(super) fn redirect(path: &'static str) -> Response {
-    Response {
+/// `/`: on to the settings.
+pub(super) fn home(head: &Head) -> Response {
+    read_only(head, || Response {
         status: 303,
-        headers: vec![("Location", path.to_owned())],
+        headers: vec![("Location", "/settings".to_owned())],
         body: vec![],
-    }
+    })
 }
 
 /// A line of text.
 pub(super) fn plain(status: u16, text: &str) -> Response {
-    let headers = vec![("Content-Type", "text/plain; charset=utf-8".to_owned())];
-    Response {
-        status,
-        headers,
-        body: text.as_bytes().to_vec(),
-    }
+    typed(status, "text/plain; charset=utf-8", text)
 }
 
 fn page(html: &str) -> Response {
+    let mut response = typed(200, "text/html; charset=utf-8", html);
+    response.headers.extend([
+        (
+            "Content-Security-Policy",
+            CONTENT_SECURITY_POLICY.to_owned(),
+        ),
+        ("Referrer-Policy", "no-referrer".to_owned()),
+    ]);
+    response
+}
+
+/// A body that browsers take for what it says it is, and for nothing else.
+fn typed(status: u16, content_type: &str, body: &str) -> Response {
     Response {
-        status: 200,
+        status,
         headers: vec![
-            ("Content-Type", "text/html; charset=utf-8".to_owned()),
-            (
-                "Content-Security-Policy",
-                CONTENT_SECURITY_POLICY.to_owned(),
-            ),
+            ("Content-Type", content_type.to_owned()),
             ("X-Content-Type-Options", "nosniff".to_owned()),
-            ("Referrer-Policy", "no-referrer".to_owned()),
         ],
-        body: html.as_bytes().to_vec(),
+        body: body.as_bytes().to_vec(),
     }
 }
 

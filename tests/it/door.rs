@@ -57,3 +57,38 @@ fn only_one_bearer_token_opens_the_door() {
     let query = format!("/scim/v2/Users?access_token={token}");
     assert_eq!(get(&server, &query, "").status, 401);
 }
+
+#[test]
+fn pages_are_read_only_and_tell_browsers_what_they_may_do() {
+    let server = Server::start();
+    let mut client = server.anyone();
+    for path in ["/", "/settings", "/static/style.css", "/healthz", "/readyz"] {
+        for method in ["POST", "DELETE", "OPTIONS", "TRACE", "get"] {
+            let answer = client.request(method, path, &[], b"");
+            assert_eq!(
+                (answer.status, answer.header("allow")),
+                (405, Some("GET, HEAD")),
+                "{method} {path}"
+            );
+        }
+    }
+    for path in ["/settings", "/static/style.css", "/healthz", "/nowhere"] {
+        let answer = client.get(path);
+        assert_eq!(
+            answer.header("x-content-type-options"),
+            Some("nosniff"),
+            "{path}"
+        );
+    }
+    let settings = client.get("/settings");
+    let policy = settings
+        .header("content-security-policy")
+        .expect("a policy");
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    let home = client.get("/");
+    assert_eq!(
+        (home.status, home.header("location")),
+        (303, Some("/settings"))
+    );
+}
