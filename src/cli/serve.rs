@@ -117,18 +117,9 @@ fn resolved(listen: &str) -> Result<SocketAddr, Failure> {
         })
 }
 
-/// `--public-url` without a slash at its end.
 fn public_url(text: &str) -> Result<String, String> {
-    let url = text.trim_end_matches('/');
-    let host = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
-    match host {
-        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '"']) => {
-            Ok(url.to_owned())
-        }
-        _ => Err("write scheme and host alone, as in https://rollcall.example.org".to_owned()),
-    }
+    http::public_url(text)
+        .ok_or_else(|| "write scheme and host alone, as in https://rollcall.example.org".to_owned())
 }
 
 /// An address, or a network in CIDR notation.

@@ -219,7 +219,10 @@ pub(super) fn is_authority(text: &str) -> bool {
             .and_then(|h| h.strip_suffix(']'))
             .is_some_and(|h| h.parse::<std::net::Ipv6Addr>().is_ok())
     };
-    port.bytes().all(|b| b.is_ascii_digit()) && port.len() <= 5 && (is_name(host) || is_ipv6())
+    // Digits alone first: `parse` takes a sign, too.
+    let is_port = port.bytes().all(|b| b.is_ascii_digit())
+        && (port.is_empty() || port.parse::<u16>().is_ok());
+    is_port && (is_name(host) || is_ipv6())
 }
 
 /// How the body is framed. Whatever two readers could read in two ways is refused (RFC 9112 §6.3).
@@ -519,6 +522,7 @@ mod tests {
             "a",
             "a.example",
             "a:80",
+            "a:065535",
             "127.0.0.1:8080",
             "[::1]",
             "[fe80::1]:443",
@@ -527,7 +531,8 @@ mod tests {
             assert!(is_authority(good), "{good}");
         }
         for bad in [
-            "", ":80", "a:b", "a:123456", "[::1", "::1", "[x]", "a b", "a/b", "a@b", "a\"b", "é",
+            "", ":80", "a:b", "a:65536", "a:+1", "[::1", "::1", "[x]", "a b", "a/b", "a@b", "a\"b",
+            "é",
         ] {
             assert!(!is_authority(bad), "{bad}");
         }

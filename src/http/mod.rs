@@ -39,6 +39,15 @@ pub struct App {
     pub keep_bodies: bool,
 }
 
+/// `text` as [`App::public_url`]. `None` unless it is http or https and a host as a Host header may name it, alone.
+pub fn public_url(text: &str) -> Option<String> {
+    let url = text.trim_end_matches('/');
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))?;
+    head::is_authority(host).then(|| url.to_owned())
+}
+
 impl App {
     /// Scheme and host of our URLs in an answer to this request.
     fn origin<'a>(&'a self, head: &'a Head) -> &'a str {
@@ -72,6 +81,41 @@ impl Handler for App {
                 scim::loop_refusal(self, head, status, detail)
             }
             _ => pages::plain(status, &format!("{detail}\n")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::public_url;
+
+    #[test]
+    fn public_urls_are_a_scheme_and_a_host() {
+        for good in [
+            "https://a.example",
+            "http://127.0.0.1:8080",
+            "https://[::1]:8443",
+        ] {
+            assert_eq!(public_url(good).as_deref(), Some(good));
+            assert_eq!(public_url(&format!("{good}/")).as_deref(), Some(good));
+        }
+        for bad in [
+            "",
+            "a.example",
+            "ftp://a",
+            "https://",
+            "https:///",
+            "https://a/b",
+            "https://a?b",
+            "https://u@a",
+            "https://a b",
+            "https://a\tb",
+            "https://a<b",
+            "https://a:b",
+            "https://a:99999",
+            "https://é",
+        ] {
+            assert_eq!(public_url(bad), None, "{bad:?}");
         }
     }
 }
