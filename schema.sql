@@ -10,7 +10,17 @@ CREATE TABLE tenant (
     name      TEXT    NOT NULL,                  -- as the operator wrote it
     name_key  TEXT    NOT NULL UNIQUE,           -- folded name
     created   INTEGER NOT NULL,
-    paused    INTEGER                            -- since when SCIM is answered 503; NULL: it isn't
+    paused    INTEGER,                           -- since when SCIM is answered 503; NULL: it isn't
+
+    -- Its live settings: a request reads them in its own transaction, so a change counts from the next one on.
+    -- src/settings.rs says what each means.
+    default_role    INTEGER REFERENCES role,                -- for who gets none otherwise; set with the tenant's roles
+    unmapped_role   TEXT    NOT NULL DEFAULT 'accept' CHECK (unmapped_role IN ('accept', 'reject')),
+    returning_team  TEXT    NOT NULL DEFAULT 'revive' CHECK (returning_team IN ('revive', 'fresh')),
+    retention_days  INTEGER NOT NULL DEFAULT 30,            -- until what was removed is purged; 0: at once
+    removal_count   INTEGER NOT NULL DEFAULT 20,            -- removals within an hour beyond which they are unusual
+    removal_percent INTEGER NOT NULL DEFAULT 25,            -- the same, of what there was
+    unusual_since   INTEGER                                 -- when removals were unusual: nothing is purged since; NULL: they aren't
 ) STRICT;
 
 -- A bearer token, of which only the hash is kept. Never deleted but with its tenant, so that the log can name it.
@@ -24,11 +34,39 @@ CREATE TABLE token (
     created      INTEGER NOT NULL,
     expires      INTEGER,                 -- NULL: never
     revoked      INTEGER,                 -- NULL: it isn't
+    scopes       TEXT    NOT NULL DEFAULT '', -- of an API token, with spaces between: read, resources
     last_used    INTEGER,                 -- to the minute, so that not every request writes this row
     last_address TEXT                     -- the client's address then
 ) STRICT;
 
 CREATE INDEX token_tenant ON token (tenant);
+
+-- A role of a tenant. Which one a user has is decided by src/access/roles.rs from the rows below.
+CREATE TABLE role (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant         INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    name           TEXT    NOT NULL,
+    rank           INTEGER NOT NULL, -- 1 is the highest; without gaps
+    opens_settings INTEGER NOT NULL, -- 0 or 1
+    UNIQUE (tenant, name)
+) STRICT;
+
+-- Which role a value of roleName or roles.value gives, compared exactly.
+CREATE TABLE role_value (
+    tenant INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    value  TEXT    NOT NULL,
+    role   INTEGER NOT NULL REFERENCES role,
+    PRIMARY KEY (tenant, value)
+) STRICT, WITHOUT ROWID;
+
+-- Which role membership in a team gives, by the team's name: a row may be there before the team is.
+CREATE TABLE role_group (
+    tenant   INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    name_key TEXT    NOT NULL, -- folded
+    name     TEXT    NOT NULL, -- as the operator wrote it
+    role     INTEGER NOT NULL REFERENCES role,
+    PRIMARY KEY (tenant, name_key)
+) STRICT, WITHOUT ROWID;
 
 -- A SCIM User or Group. What the client sent is one JSON document, for three reasons: attributes are echoed
 -- as they came, unknown extensions cost no columns, and a PATCH rewrites one value. The columns before it repeat
@@ -44,6 +82,7 @@ CREATE TABLE resource (
     external_id   TEXT,                    -- externalId, compared exactly; NULL: none, or an empty one
     active        INTEGER,                 -- active: 0 or 1; NULL: never said, which counts as active
     role_name     TEXT,                    -- roleName as sent
+    role          INTEGER REFERENCES role, -- of a User, as decided; NULL for a Group
     created       INTEGER NOT NULL,
     last_modified INTEGER NOT NULL,
     version       INTEGER NOT NULL,        -- 1 at first, meta.version is made of it
@@ -53,6 +92,8 @@ CREATE TABLE resource (
 
 CREATE UNIQUE INDEX resource_name ON resource (tenant, kind, name_key) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX resource_external_id ON resource (tenant, kind, external_id) WHERE deleted_at IS NULL;
+CREATE INDEX resource_role ON resource (role) WHERE role IS NOT NULL;
+CREATE INDEX resource_role_name ON resource (tenant, role_name) WHERE role_name IS NOT NULL AND deleted_at IS NULL;
 -- The order of a list, by row within these. Not partial, because then it would not cover "deleted_at IS NULL", and
 -- because ON DELETE CASCADE finds a tenant's rows by it.
 CREATE INDEX resource_order ON resource (tenant, kind, deleted_at);
@@ -108,6 +149,23 @@ CREATE TABLE team_member (
 
 CREATE INDEX team_member_member ON team_member (member, team);
 
+-- Something of an app's that belongs to a team: a monitor, a repository, a calendar. It shares its team's fate:
+-- archived, restored, purged with it.
+CREATE TABLE team_resource (
+    id            TEXT    PRIMARY KEY,  -- UUID v7, lower case; never reused
+    tenant        INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    team          INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE, -- a Group
+    kind          TEXT    NOT NULL,     -- the app's word for it
+    name          TEXT    NOT NULL,
+    url           TEXT,                 -- where a person opens it
+    data          TEXT    NOT NULL,     -- JSON object of the app's
+    created       INTEGER NOT NULL,
+    last_modified INTEGER NOT NULL,
+    version       INTEGER NOT NULL      -- 1 at first
+) STRICT;
+
+CREATE INDEX team_resource_team ON team_resource (team, id);
+
 -- The provisioning log: one row for each SCIM request and its answer, refusals included. An administrator reads
 -- it to learn why somebody is missing. Never updated, and free of tokens and passwords.
 CREATE TABLE exchange (
@@ -132,16 +190,21 @@ CREATE TABLE exchange (
 
 CREATE INDEX exchange_tenant ON exchange (tenant, seq);
 
--- The feed: one row for each change of a user, a team or a membership, written in the transaction that makes it.
+-- The feed: one row for each change of a user, team, membership, role, team resource, token or setting, written in
+-- the transaction that makes it. Never updated, so who stored the last seq misses nothing and sees nothing twice.
 CREATE TABLE event (
     seq     INTEGER PRIMARY KEY AUTOINCREMENT, -- a reader's place in the feed; never reused
     tenant  INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
     at      INTEGER NOT NULL,
-    actor   TEXT    NOT NULL, -- token:3, operator
+    actor   TEXT    NOT NULL, -- who made it: token:3 (a client), app:4, operator, rollcall
     kind    TEXT    NOT NULL, -- user.created, team.deleted, member.added, …
-    subject TEXT    NOT NULL, -- id of the resource
+    subject TEXT    NOT NULL, -- what it happened to: a resource's id, a role's or setting's name
+    object  TEXT,             -- the other party: the member's id, the team resource's team
     before  TEXT,             -- JSON, NULL where there was nothing
     after   TEXT              -- JSON, NULL where there is nothing now
 ) STRICT;
 
 CREATE INDEX event_tenant ON event (tenant, seq);
+CREATE INDEX event_subject ON event (tenant, subject, seq);
+CREATE INDEX event_object ON event (tenant, object, seq) WHERE object IS NOT NULL;
+CREATE INDEX event_kind ON event (tenant, kind, at);

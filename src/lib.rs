@@ -5,9 +5,12 @@
 //! `http → provision → (scim, store) → http`. `scim` is pure, `store` holds all SQL, `http` alone knows
 //! sockets, `cli` alone reads arguments and prints. `ARCHITECTURE.md` has the map and the invariants.
 
+pub mod access;
 pub mod cli;
 pub mod error;
 pub mod http;
+pub mod manage;
 pub mod provision;
 pub mod scim;
+pub mod settings;
 pub mod store;

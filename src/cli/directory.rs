@@ -12,7 +12,7 @@ use crate::scim::filter::Filter;
 use crate::scim::resource;
 use crate::scim::schema::Kind;
 use crate::store::resources::{self, Query, Stored};
-use crate::store::{Snapshot, teams};
+use crate::store::{Snapshot, roles, teams};
 
 #[derive(Debug, Args)]
 pub(super) struct Listing {
@@ -62,6 +62,7 @@ pub(super) fn users(data: &Path, format: Format, command: UserCommand) -> Outcom
                 ("USERNAME", "userName"),
                 ("NAME", "displayName"),
                 ("ACTIVE", "active"),
+                ("ROLE", "role"),
                 ("ROLE NAME", "roleName"),
                 ("TEAMS", "teams"),
                 ("ID", "id"),
@@ -143,6 +144,7 @@ fn row(
     }
     match stored.kind {
         Kind::User => {
+            row["role"] = json!(roles::name_of(snapshot, tenant, stored)?);
             row["active"] = json!(stored.document.get("active") != Some(&Value::Bool(false)));
             row["teams"] = json!(teams::groups_of(snapshot, tenant, stored)?.len());
         }

@@ -5,6 +5,7 @@
 
 mod directory;
 mod log;
+mod role;
 mod serve;
 mod table;
 mod tenant;
@@ -60,6 +61,8 @@ enum Command {
     /// Make and manage the bearer tokens that providers and apps show
     #[command(subcommand)]
     Token(token::Command),
+    /// Define roles and what gives them
+    Role(role::Arguments),
     /// Look at users
     #[command(subcommand)]
     User(directory::UserCommand),
@@ -79,6 +82,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve::run(&arguments.data, serve),
         Command::Tenant(command) => tenant::run(&arguments.data, arguments.output, command),
         Command::Token(command) => token::run(&arguments.data, arguments.output, command),
+        Command::Role(role) => role::run(&arguments.data, arguments.output, role),
         Command::User(command) => directory::users(&arguments.data, arguments.output, command),
         Command::Team(command) => directory::teams(&arguments.data, arguments.output, command),
         Command::Log(log) => log::run(&arguments.data, arguments.output, log),
@@ -91,6 +95,10 @@ pub fn run() -> ExitCode {
             eprintln!("rollcall: {message}");
             ExitCode::FAILURE
         }
+        Err(Failure::Failed(error)) => {
+            eprintln!("rollcall: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -99,13 +107,15 @@ pub fn run() -> ExitCode {
 enum Failure {
     /// A sentence for the operator.
     Said(String),
+    /// Of ours: what was begun has to be rolled back.
+    Failed(Error),
     /// Nobody reads our output any more, as behind `| head`: no failure of ours.
     Closed,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::Said(error.to_string())
+        Failure::Failed(error)
     }
 }
 

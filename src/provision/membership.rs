@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::Call;
 use crate::error::Result;
+use crate::manage::roles;
 use crate::scim::ScimError;
 use crate::scim::filter::Filter;
 use crate::scim::member::MemberChange;
 use crate::scim::path::AttrPath;
-use crate::scim::resource::Document;
+use crate::scim::resource::{self, Document};
 use crate::scim::schema::Kind;
 use crate::store::events::{self, Event};
 use crate::store::resources::Stored;
@@ -103,14 +104,18 @@ pub(super) fn leave(tx: &Tx<'_>, call: &Call, stored: &Stored) -> Result<()> {
     Ok(())
 }
 
-/// A group's new name shows in its members' `groups`: they are another version too.
+/// A group's new name shows in its members' `groups`: they are another version too, and may have another role.
 pub(super) fn renamed(tx: &Tx<'_>, call: &Call, before: &Stored, after: &Stored) -> Result<()> {
-    if after.kind == Kind::Group
-        && before.document.get("displayName") != after.document.get("displayName")
-    {
-        teams::touch_members(tx, call.tenant, after)?;
+    let names = [name(before), name(after)];
+    if names[0] == names[1] {
+        return Ok(());
     }
-    Ok(())
+    teams::touch_members(tx, call.tenant, after)?;
+    roles::settle_team(tx, call.tenant, &call.actor(), &names, after)
+}
+
+fn name(group: &Stored) -> &str {
+    resource::name_of(&group.document, Kind::Group.resource_type())
 }
 
 fn add(tx: &Tx<'_>, call: &Call, group: &Stored, ids: &[String]) -> Result<Vec<String>> {
@@ -175,26 +180,20 @@ fn settle(tx: &Tx<'_>, call: &Call, group: Stored, delta: Delta) -> Result<(Stor
     }
     let concerned: Vec<String> = delta.added.iter().chain(&delta.removed).cloned().collect();
     let group = teams::touch(tx, call.tenant, &group, &concerned)?;
+    roles::settle_members(tx, call.tenant, &call.actor(), &[name(&group)], &concerned)?;
     Ok((group, delta))
 }
 
 fn event(tx: &Tx<'_>, call: &Call, kind: &'static str, group: &str, member: &str) -> Result<()> {
-    let member = json!({ "member": member });
-    let (before, after) = match kind {
-        "member.removed" => (Some(&member), None),
-        _ => (None, Some(&member)),
+    let event = Event {
+        actor: &call.actor(),
+        kind,
+        subject: group,
+        object: Some(member),
+        before: None,
+        after: None,
     };
-    events::append(
-        tx,
-        call.tenant,
-        &Event {
-            actor: &call.actor(),
-            kind,
-            subject: group,
-            before,
-            after,
-        },
-    )?;
+    events::append(tx, call.tenant, &event)?;
     Ok(())
 }
 

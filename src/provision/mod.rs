@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::manage::roles;
 use crate::scim::dialect::{self, Incoming};
 use crate::scim::message::{self, Projection, SearchRequest};
 use crate::scim::resource::{self, Document, Meta};
@@ -71,6 +72,7 @@ pub fn create(
         }
         store.write(call.now, move |tx| {
             unique(tx, call.tenant, kind, &document, None)?;
+            roles::check_role_name(tx, call.tenant, None, &document)?;
             let stored = resources::insert(tx, call.tenant, kind, document)?;
             changed(
                 tx,
@@ -82,6 +84,9 @@ pub fn create(
             )?;
             let (stored, delta) =
                 membership::replace(tx, &call, stored, &members.unwrap_or_default())?;
+            if kind == Kind::User {
+                roles::settle(tx, call.tenant, &call.actor(), &stored)?;
+            }
             let answer = shown(tx, &call, 201, &stored, &projection)?;
             let action = words::creation(&stored, &delta);
             Outcome {
@@ -230,6 +235,10 @@ pub fn delete(
             matching(if_match.as_deref(), &stored)?;
             membership::leave(tx, &call, &stored)?;
             resources::delete(tx, call.tenant, &stored)?;
+            if stored.kind == Kind::Group {
+                let name = resource::name_of(&stored.document, Kind::Group.resource_type());
+                roles::settle_team(tx, call.tenant, &call.actor(), &[name], &stored)?;
+            }
             changed(
                 tx,
                 &call,
@@ -389,6 +398,7 @@ fn store_changes(tx: &Tx<'_>, call: &Call, before: &Stored, document: Document) 
         return Ok(before.clone());
     }
     unique(tx, call.tenant, before.kind, &document, Some(before.row))?;
+    roles::check_role_name(tx, call.tenant, Some(&before.document), &document)?;
     let after = resources::update(tx, call.tenant, before, document)?;
     let kind = words::changed(before, &after);
     changed(
@@ -399,7 +409,10 @@ fn store_changes(tx: &Tx<'_>, call: &Call, before: &Stored, document: Document) 
         Some(&before.document),
         Some(&after.document),
     )?;
-    membership::renamed(tx, call, before, &after)?;
+    match after.kind {
+        Kind::User => roles::settle(tx, call.tenant, &call.actor(), &after)?,
+        Kind::Group => membership::renamed(tx, call, before, &after)?,
+    }
     Ok(after)
 }
 
@@ -420,6 +433,7 @@ fn changed(
         actor: &call.actor(),
         kind,
         subject: &stored.id,
+        object: None,
         before: before.as_ref(),
         after: after.as_ref(),
     };

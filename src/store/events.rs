@@ -16,8 +16,10 @@ pub struct Event<'a> {
     /// `user.created`, `user.changed`, `user.deactivated`, `user.activated`, `user.deleted`, `team.created`, …,
     /// `member.added`, `member.removed`.
     pub kind: &'static str,
-    /// Resource id.
+    /// What it happened to: a resource's id, a role's or setting's name.
     pub subject: &'a str,
+    /// The other party: the member's id, a team resource's team.
+    pub object: Option<&'a str>,
     /// What there was.
     pub before: Option<&'a Value>,
     /// What there is now.
@@ -35,8 +37,10 @@ pub struct Recorded {
     pub actor: String,
     /// What happened.
     pub kind: String,
-    /// Resource id.
+    /// What it happened to.
     pub subject: String,
+    /// The other party.
+    pub object: Option<String>,
     /// What there was.
     pub before: Option<Value>,
     /// What there is now.
@@ -50,8 +54,9 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Recorded> {
         actor: row.get(2)?,
         kind: row.get(3)?,
         subject: row.get(4)?,
-        before: row.get::<_, Option<Json<Value>>>(5)?.map(|json| json.0),
-        after: row.get::<_, Option<Json<Value>>>(6)?.map(|json| json.0),
+        object: row.get(5)?,
+        before: row.get::<_, Option<Json<Value>>>(6)?.map(|json| json.0),
+        after: row.get::<_, Option<Json<Value>>>(7)?.map(|json| json.0),
     })
 }
 
@@ -59,11 +64,21 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Recorded> {
 pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
     tx.conn
         .prepare_cached(
-            "INSERT INTO event (tenant, at, actor, kind, subject, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO event (tenant, at, actor, kind, subject, object, before, after)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .and_then(|mut statement| {
             let (before, after) = (event.before.map(Json), event.after.map(Json));
-            statement.insert((tenant, Millis(tx.now), event.actor, event.kind, event.subject, before, after))
+            statement.insert(rusqlite::params![
+                tenant,
+                Millis(tx.now),
+                event.actor,
+                event.kind,
+                event.subject,
+                event.object,
+                before,
+                after
+            ])
         })
         .doing("recording an event")
 }
@@ -78,7 +93,7 @@ pub fn after(
     snapshot
         .conn
         .prepare_cached(
-            "SELECT seq, at, actor, kind, subject, before, after FROM event
+            "SELECT seq, at, actor, kind, subject, object, before, after FROM event
              WHERE tenant = ? AND seq > ? ORDER BY seq LIMIT ?",
         )
         .and_then(|mut statement| {
@@ -107,6 +122,7 @@ mod tests {
                     actor: "token:1",
                     kind: "user.created",
                     subject: "42",
+                    object: Some("43"),
                     before: None,
                     after: Some(&after),
                 };
@@ -127,6 +143,7 @@ mod tests {
             actor: "token:1".to_owned(),
             kind: "user.created".to_owned(),
             subject: "42".to_owned(),
+            object: Some("43".to_owned()),
             before: None,
             after: Some(json!({"active": true})),
         };

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row};
 
 use super::column::Millis;
-use super::{Snapshot, TenantId, Tx};
+use super::{Snapshot, TenantId, Tx, roles};
 use crate::error::{Doing, Result};
 use crate::scim::resource::fold;
 
@@ -32,18 +32,20 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Tenant> {
     })
 }
 
-/// Makes one; `None` where the name is taken (compared folded).
+/// Makes one, with the five default roles; `None` where the name is taken (compared folded).
 pub fn create(tx: &Tx<'_>, name: &str) -> Result<Option<Tenant>> {
     if by_name(tx, name)?.is_some() {
         return Ok(None);
     }
-    tx.conn
+    let tenant = tx
+        .conn
         .prepare_cached(&format!(
             "INSERT INTO tenant (name, name_key, created) VALUES (?, ?, ?) RETURNING {COLUMNS}"
         ))
         .and_then(|mut statement| statement.query_row((name, fold(name), Millis(tx.now)), from_row))
-        .map(Some)
-        .doing("creating a tenant")
+        .doing("creating a tenant")?;
+    roles::seed(tx, tenant.id)?;
+    Ok(Some(tenant))
 }
 
 /// By name, compared folded.
@@ -185,6 +187,7 @@ mod tests {
                     actor: "operator",
                     kind: "user.created",
                     subject: "x",
+                    object: None,
                     before: None,
                     after: None,
                 };
@@ -215,7 +218,11 @@ mod tests {
                 .filter(|(count, _)| *count > 0)
                 .collect::<Vec<_>>())
         });
-        assert_eq!(left.unwrap(), [(1, "tenant".to_owned())]);
+        let of_the_other = [(1, "tenant"), (5, "role"), (5, "role_value")];
+        assert_eq!(
+            left.unwrap(),
+            of_the_other.map(|(count, name)| (count, name.to_owned()))
+        );
         assert!(
             store
                 .read(|snapshot| by_id(snapshot, other))

@@ -20,5 +20,6 @@ mod isolation; // one tenant's token with another tenant's ids
 mod log; // what the provisioning log says, and what must never be in it
 mod patches; // what PATCH does: data/patch/*.json
 mod rfc; // the RFC's own figures: data/rfc/*.json
+mod roles; // which role a user has, and why
 mod tidy; // the shape of the tree: arrows, sizes, names
 mod transcripts; // conversations as files, tests/data/transcripts: a client's quirk belongs there

@@ -1,0 +1,6 @@
+//! What operators, apps and people with access to the settings do to a tenant.
+//!
+//! The counterpart of `provision`, which does what a SCIM client asks. Each function here runs inside a write that its
+//! caller began, writes the events of what it does, and names the one who did it: the `actor`.
+
+pub mod roles;

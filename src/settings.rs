@@ -1,0 +1,50 @@
+//! Every live setting of a tenant, its default and its check. Pure: the rows are `store::settings`' business.
+
+use crate::access::brake::{self, Limits};
+
+/// What to do with a `roleName` that no row maps to a role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnmappedRole {
+    /// Keep and echo it; the user has the default role, and the value is listed as unmapped.
+    #[default]
+    Accept,
+    /// Refuse the request: 400 `invalidValue` that names the values that are mapped.
+    Reject,
+}
+
+/// What a created group is that has the `externalId` or the name of an archived team.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReturningTeam {
+    /// That team again: the same id, members and resources.
+    #[default]
+    Revive,
+    /// Another team; the archived one stays where it is.
+    Fresh,
+}
+
+/// A tenant's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What to do with a `roleName` that no row maps.
+    pub unmapped_role: UnmappedRole,
+    /// Whether archived teams come back with their group.
+    pub returning_team: ReturningTeam,
+    /// Days after which what was removed is purged; 0: at once.
+    pub retention_days: u32,
+    /// From when on removals are unusual.
+    pub removals: Limits,
+}
+
+/// Longest retention, in days: ten years.
+pub const RETENTION_MAX_DAYS: u32 = 3650;
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            unmapped_role: UnmappedRole::default(),
+            returning_team: ReturningTeam::default(),
+            retention_days: 30,
+            removals: brake::DEFAULT_LIMITS,
+        }
+    }
+}
