@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::history;
 use super::table::{self, Format};
 use super::{Failure, Outcome, existing, failure, tenant_named};
 use crate::error::Error;
@@ -12,7 +14,7 @@ use crate::scim::filter::Filter;
 use crate::scim::resource;
 use crate::scim::schema::Kind;
 use crate::store::resources::{self, Query, Stored};
-use crate::store::{Snapshot, roles, teams};
+use crate::store::{Snapshot, history as past, roles, teams};
 
 #[derive(Debug, Args)]
 pub(super) struct Listing {
@@ -38,6 +40,9 @@ pub(super) enum UserCommand {
         tenant: String,
         /// userName, or id
         user: String,
+        /// As it was then: 2026-05-03 or 2026-05-03T08:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = history::time)]
+        at: Option<Timestamp>,
     },
 }
 
@@ -52,6 +57,9 @@ pub(super) enum TeamCommand {
         tenant: String,
         /// Name, or id
         team: String,
+        /// As it was then: 2026-05-03 or 2026-05-03T08:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = history::time)]
+        at: Option<Timestamp>,
     },
 }
 
@@ -69,7 +77,16 @@ pub(super) fn users(data: &Path, format: Format, command: UserCommand) -> Outcom
             ];
             list(data, format, Kind::User, listing, &columns)
         }
-        UserCommand::Show { tenant, user } => show(data, Kind::User, &tenant, &user),
+        UserCommand::Show {
+            tenant,
+            user,
+            at: Some(at),
+        } => show_at(data, Kind::User, &tenant, &user, at),
+        UserCommand::Show {
+            tenant,
+            user,
+            at: None,
+        } => show(data, Kind::User, &tenant, &user),
     }
 }
 
@@ -84,7 +101,16 @@ pub(super) fn teams(data: &Path, format: Format, command: TeamCommand) -> Outcom
             ];
             list(data, format, Kind::Group, listing, &columns)
         }
-        TeamCommand::Show { tenant, team } => show(data, Kind::Group, &tenant, &team),
+        TeamCommand::Show {
+            tenant,
+            team,
+            at: Some(at),
+        } => show_at(data, Kind::Group, &tenant, &team, at),
+        TeamCommand::Show {
+            tenant,
+            team,
+            at: None,
+        } => show(data, Kind::Group, &tenant, &team),
     }
 }
 
@@ -186,6 +212,20 @@ fn show(data: &Path, kind: Kind, tenant: &str, wanted: &str) -> Outcome {
         });
         shown.insert("meta".into(), meta);
         Ok(Ok(Value::Object(shown)))
+    })??;
+    table::json(&shown)
+}
+
+/// Prints one resource as it was at a time, by what it was called then, or by its id.
+fn show_at(data: &Path, kind: Kind, tenant: &str, wanted: &str, at: Timestamp) -> Outcome {
+    let shown = existing(data)?.read(|snapshot| {
+        let tenant = match tenant_named(snapshot, tenant)? {
+            Ok(tenant) => tenant.id,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let id =
+            past::named(snapshot, tenant, kind, wanted, at)?.unwrap_or_else(|| wanted.to_owned());
+        Ok(history::show(snapshot, tenant, kind, &id, at)?.ok_or_else(|| missing(kind, wanted)))
     })??;
     table::json(&shown)
 }

@@ -4,6 +4,7 @@
 //! exit 0 done, 1 failed, 2 usage.
 
 mod directory;
+mod history;
 mod log;
 mod role;
 mod serve;
@@ -69,6 +70,8 @@ enum Command {
     /// Look at teams
     #[command(subcommand)]
     Team(directory::TeamCommand),
+    /// Say what was different in users and teams between two times
+    Diff(history::Arguments),
     /// Show the provisioning log: each request of a provider, and what came of it
     Log(log::Arguments),
     /// Print the version
@@ -85,6 +88,7 @@ pub fn run() -> ExitCode {
         Command::Role(role) => role::run(&arguments.data, arguments.output, role),
         Command::User(command) => directory::users(&arguments.data, arguments.output, command),
         Command::Team(command) => directory::teams(&arguments.data, arguments.output, command),
+        Command::Diff(diff) => history::diff(&arguments.data, arguments.output, diff),
         Command::Log(log) => log::run(&arguments.data, arguments.output, log),
         Command::Version => table::line(&format!("rollcall {}", env!("CARGO_PKG_VERSION"))),
     };

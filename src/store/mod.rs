@@ -21,6 +21,7 @@ pub mod events;
 pub mod exchanges;
 mod filter;
 mod function;
+pub mod history;
 mod readers;
 pub mod resources;
 pub mod roles;

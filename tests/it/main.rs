@@ -16,6 +16,7 @@ mod door; // who may come in, and what every answer carries: credentials, hosts,
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections
 mod filters; // what filters mean: data/filters.txt over data/people.json
 mod hazards; // what brought down the server that we do without, row by row (ARCHITECTURE.md)
+mod history; // how users and teams were, and what was different between two times
 mod isolation; // one tenant's token with another tenant's ids
 mod log; // what the provisioning log says, and what must never be in it
 mod patches; // what PATCH does: data/patch/*.json
