@@ -208,3 +208,41 @@ CREATE INDEX event_tenant ON event (tenant, seq);
 CREATE INDEX event_subject ON event (tenant, subject, seq);
 CREATE INDEX event_object ON event (tenant, object, seq) WHERE object IS NOT NULL;
 CREATE INDEX event_kind ON event (tenant, kind, at);
+
+-- The product's view, for who opens the file with a reader of SQLite: stable names, only what is live, only active
+-- people, times as ISO 8601 in UTC. Built-in functions alone, so that any reader can.
+CREATE VIEW v_user AS
+SELECT tenant.name AS tenant, person.id AS id,
+       person.document ->> '$.userName' AS user_name, person.document ->> '$.displayName' AS display_name,
+       person.document ->> '$.name.givenName' AS given_name, person.document ->> '$.name.familyName' AS family_name,
+       (SELECT value ->> '$.value' FROM json_each(person.document, '$.emails')
+        ORDER BY coalesce(value ->> '$.type', '') = 'work' DESC, coalesce(value ->> '$.primary', 0) DESC, key
+        LIMIT 1) AS email, -- of type work, else the primary one, else the first
+       person.external_id AS external_id, role.name AS role,
+       strftime('%Y-%m-%dT%H:%M:%fZ', person.created / 1000.0, 'unixepoch') AS created,
+       strftime('%Y-%m-%dT%H:%M:%fZ', person.last_modified / 1000.0, 'unixepoch') AS last_modified
+FROM resource AS person JOIN tenant ON tenant.id = person.tenant LEFT JOIN role ON role.id = person.role
+WHERE person.kind = 'User' AND person.deleted_at IS NULL AND person.active IS NOT 0;
+
+CREATE VIEW v_team_member AS
+SELECT tenant.name AS tenant, team.id AS team, team.document ->> '$.displayName' AS team_name,
+       person.id AS user, person.document ->> '$.userName' AS user_name,
+       strftime('%Y-%m-%dT%H:%M:%fZ', joined / 1000.0, 'unixepoch') AS joined
+FROM team_member
+JOIN resource AS team ON team.row = team_member.team AND team.deleted_at IS NULL
+JOIN resource AS person ON person.row = member AND person.deleted_at IS NULL AND person.active IS NOT 0
+JOIN tenant ON tenant.id = team.tenant;
+
+CREATE VIEW v_team AS
+SELECT tenant.name AS tenant, team.id AS id, team.document ->> '$.displayName' AS name, team.external_id AS external_id,
+       (SELECT count(*) FROM team_member JOIN resource AS person ON person.row = member
+        WHERE team_member.team = team.row AND person.deleted_at IS NULL AND person.active IS NOT 0) AS people,
+       (SELECT count(*) FROM team_resource WHERE team_resource.team = team.row) AS resources,
+       strftime('%Y-%m-%dT%H:%M:%fZ', team.created / 1000.0, 'unixepoch') AS created,
+       strftime('%Y-%m-%dT%H:%M:%fZ', team.last_modified / 1000.0, 'unixepoch') AS last_modified
+FROM resource AS team JOIN tenant ON tenant.id = team.tenant
+WHERE team.kind = 'Group' AND team.deleted_at IS NULL;
+
+CREATE VIEW v_role AS
+SELECT tenant.name AS tenant, role.name AS name, rank, opens_settings
+FROM role JOIN tenant ON tenant.id = role.tenant;
