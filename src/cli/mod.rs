@@ -4,6 +4,7 @@
 //! exit 0 done, 1 failed, 2 usage.
 
 mod directory;
+mod events;
 mod history;
 mod log;
 mod role;
@@ -74,6 +75,8 @@ enum Command {
     Diff(history::Arguments),
     /// Show the provisioning log: each request of a provider, and what came of it
     Log(log::Arguments),
+    /// Show the event feed: each change of a user, team, membership, resource, token or setting
+    Events(events::Arguments),
     /// Print the version
     Version,
 }
@@ -90,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Team(command) => directory::teams(&arguments.data, arguments.output, command),
         Command::Diff(diff) => history::diff(&arguments.data, arguments.output, diff),
         Command::Log(log) => log::run(&arguments.data, arguments.output, log),
+        Command::Events(events) => events::run(&arguments.data, arguments.output, events),
         Command::Version => table::line(&format!("rollcall {}", env!("CARGO_PKG_VERSION"))),
     };
     match outcome {

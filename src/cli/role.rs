@@ -8,12 +8,10 @@ use serde_json::{Value, json};
 use super::table::{self, Format};
 use super::{Failure, Outcome, existing, failure, now, tenant_named};
 use crate::access::roles::Role;
+use crate::manage::OPERATOR;
 use crate::manage::roles::{self as manage, Giver};
 use crate::scim::schema::Kind;
 use crate::store::{Snapshot, TenantId, Tx, resources, roles};
-
-/// Who the event feed names for what is done on the command line.
-const ACTOR: &str = "operator";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -82,21 +80,21 @@ pub(super) fn run(data: &Path, format: Format, arguments: Arguments) -> Outcome 
             name,
             opens_settings,
         } => place.change(move |tx, tenant| {
-            let added = manage::add(tx, tenant, ACTOR, &named(&name)?, opens_settings);
+            let added = manage::add(tx, tenant, OPERATOR, &named(&name)?, opens_settings);
             added?.map(drop).ok_or_else(|| taken(&name))
         }),
         Command::Rename { name, new_name } => place.of_role(name, move |tx, tenant, role| {
-            let done = manage::rename(tx, tenant, ACTOR, role, &named(&new_name)?)?;
+            let done = manage::rename(tx, tenant, OPERATOR, role, &named(&new_name)?)?;
             if done { Ok(()) } else { Err(taken(&new_name)) }
         }),
         Command::OpensSettings { name, yes } => place.of_role(name, move |tx, tenant, role| {
-            Ok(manage::set_opens_settings(tx, tenant, ACTOR, role, yes)?)
+            Ok(manage::set_opens_settings(tx, tenant, OPERATOR, role, yes)?)
         }),
         Command::Move { name, rank } => place.of_role(name, move |tx, tenant, role| {
-            Ok(manage::reorder(tx, tenant, ACTOR, role, rank)?)
+            Ok(manage::reorder(tx, tenant, OPERATOR, role, rank)?)
         }),
         Command::Remove { name } => place.of_role(name.clone(), move |tx, tenant, role| {
-            if manage::remove(tx, tenant, ACTOR, role)? {
+            if manage::remove(tx, tenant, OPERATOR, role)? {
                 return Ok(());
             }
             Err(failure(format!(
@@ -104,18 +102,32 @@ pub(super) fn run(data: &Path, format: Format, arguments: Arguments) -> Outcome 
             )))
         }),
         Command::Map { value, role } => place.of_role(role, move |tx, tenant, role| {
-            Ok(manage::map(tx, tenant, ACTOR, Giver::Value(&value), role)?)
+            Ok(manage::map(
+                tx,
+                tenant,
+                OPERATOR,
+                Giver::Value(&value),
+                role,
+            )?)
         }),
         Command::MapGroup { group, role } => place.of_role(role, move |tx, tenant, role| {
-            Ok(manage::map(tx, tenant, ACTOR, Giver::Group(&group), role)?)
+            Ok(manage::map(
+                tx,
+                tenant,
+                OPERATOR,
+                Giver::Group(&group),
+                role,
+            )?)
         }),
         Command::Default { role } => place.of_role(role, move |tx, tenant, role| {
-            Ok(manage::map(tx, tenant, ACTOR, Giver::Default, role)?)
+            Ok(manage::map(tx, tenant, OPERATOR, Giver::Default, role)?)
         }),
-        Command::Unmap { value } => place
-            .change(move |tx, tenant| Ok(manage::unmap(tx, tenant, ACTOR, Giver::Value(&value))?)),
-        Command::UnmapGroup { group } => place
-            .change(move |tx, tenant| Ok(manage::unmap(tx, tenant, ACTOR, Giver::Group(&group))?)),
+        Command::Unmap { value } => place.change(move |tx, tenant| {
+            Ok(manage::unmap(tx, tenant, OPERATOR, Giver::Value(&value))?)
+        }),
+        Command::UnmapGroup { group } => place.change(move |tx, tenant| {
+            Ok(manage::unmap(tx, tenant, OPERATOR, Giver::Group(&group))?)
+        }),
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         public_url: arguments.public_url,
         body_max_bytes: arguments.max_body,
         keep_bodies: arguments.dev,
+        stopping: Default::default(),
     });
     listen::serve(
         listener,
@@ -145,7 +146,15 @@ fn dev_token(data: &Path, store: &Store) -> Result<String, Failure> {
             None => tenants::create(tx, DEV_TENANT)?,
         };
         if let Some(tenant) = tenant {
-            tokens::create(tx, tenant.id, &secret, TokenKind::Scim, "serve --dev", None)?;
+            tokens::create(
+                tx,
+                tenant.id,
+                &secret,
+                TokenKind::Scim,
+                "serve --dev",
+                None,
+                &[],
+            )?;
         }
         Ok(secret)
     })?;

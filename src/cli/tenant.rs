@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::table::{self, Format};
 use super::{Outcome, existing, failure, now, tenant_named};
+use crate::manage::{self, OPERATOR};
 use crate::store::tenants::{self, Tenant};
 use crate::store::{Store, Tx};
 
@@ -37,7 +38,9 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             let name = checked(name)?;
             let wanted = name.clone();
             Store::open(data)?
-                .write(now(), move |tx| tenants::create(tx, &wanted))?
+                .write(now(), move |tx| {
+                    manage::tenants::create(tx, OPERATOR, &wanted)
+                })?
                 .ok_or_else(|| failure(format!("a tenant called {name:?} is there already")))?;
             eprintln!("made tenant {name}; next: rollcall token create --tenant {name}");
             Ok(())
@@ -68,7 +71,7 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             let new_name = checked(new_name)?;
             let wanted = new_name.clone();
             let done = change(data, name, move |tx, tenant| {
-                tenants::rename(tx, tenant.id, &wanted)
+                manage::tenants::rename(tx, OPERATOR, tenant, &wanted)
             })?;
             if done {
                 Ok(())
@@ -79,10 +82,10 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             }
         }
         Command::Pause { name } => change(data, name, |tx, tenant| {
-            tenants::set_paused(tx, tenant.id, true)
+            manage::tenants::set_paused(tx, OPERATOR, tenant, true)
         }),
         Command::Resume { name } => change(data, name, |tx, tenant| {
-            tenants::set_paused(tx, tenant.id, false)
+            manage::tenants::set_paused(tx, OPERATOR, tenant, false)
         }),
         Command::Delete { name, yes: false } => Err(failure(format!(
             "this deletes every user, team, token and log line of {name:?} for good; repeat it with --yes"

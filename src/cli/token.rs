@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::table::{self, Format};
 use super::{Outcome, existing, failure, now, tenant_named};
-use crate::store::tokens::{self, Secret, TokenKind};
+use crate::manage::{self, OPERATOR};
+use crate::store::tokens::{self, Scope, Secret, TokenKind};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -26,6 +27,9 @@ pub(super) enum Command {
         /// For apps that read, not for SCIM
         #[arg(long)]
         api: bool,
+        /// What an API token may do: read, resources
+        #[arg(long, value_name = "SCOPE", requires = "api", value_delimiter = ',', value_parser = scope, default_value = "read")]
+        scope: Vec<Scope>,
     },
     /// List a tenant's tokens, never the secrets
     List {
@@ -51,15 +55,22 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             name,
             expires,
             api,
+            scope,
         } => {
             let kind = if api { TokenKind::Api } else { TokenKind::Scim };
             let now = now();
             let expires = expires.map(|days| now + (i64::from(days) * 24).hours());
             let secret = Secret::generate(kind)?;
+            let new = manage::tokens::New {
+                kind,
+                label: name,
+                expires,
+                scopes: if api { scope } else { vec![] },
+            };
             let (token, secret) =
                 store.write(now, move |tx| match tenant_named(tx, &tenant)? {
                     Ok(tenant) => Ok(Ok((
-                        tokens::create(tx, tenant.id, &secret, kind, &name, expires)?,
+                        manage::tokens::create(tx, tenant.id, OPERATOR, &secret, &new)?,
                         secret,
                     ))),
                     Err(failure) => Ok(Err(failure)),
@@ -88,6 +99,7 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
                     json!({
                         "id": token.id,
                         "for": match token.kind { TokenKind::Scim => "scim", TokenKind::Api => "api" },
+                        "scopes": token.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "),
                         "name": token.label,
                         "prefix": token.prefix,
                         "state": state,
@@ -102,6 +114,7 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             let columns = [
                 ("ID", "id"),
                 ("FOR", "for"),
+                ("SCOPES", "scopes"),
                 ("NAME", "name"),
                 ("PREFIX", "prefix"),
                 ("STATE", "state"),
@@ -114,7 +127,7 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
         }
         Command::Revoke { tenant, id } => {
             let revoked = store.write(now(), move |tx| match tenant_named(tx, &tenant)? {
-                Ok(tenant) => tokens::revoke(tx, tenant.id, id).map(Ok),
+                Ok(tenant) => manage::tokens::revoke(tx, tenant.id, OPERATOR, id).map(Ok),
                 Err(failure) => Ok(Err(failure)),
             })??;
             if revoked {
@@ -126,4 +139,9 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             }
         }
     }
+}
+
+/// A scope by its name.
+fn scope(name: &str) -> Result<Scope, String> {
+    Scope::named(name).ok_or_else(|| "write read, resources, or read,resources".to_owned())
 }

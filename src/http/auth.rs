@@ -21,10 +21,37 @@ pub(super) struct Caller {
 /// Errors: 401 without a token, or with one that is unknown, revoked, expired, or for apps and not for SCIM. Unknown
 /// and revoked read alike, since who guesses should learn nothing.
 pub(super) fn caller(store: &Store, head: &Head) -> Result<Caller> {
+    holder(store, head, TokenKind::Scim)
+}
+
+/// The app behind a request for the API; as [`caller`], for tokens of the other kind. Notes the token's use.
+pub(super) fn app(store: &Store, head: &Head) -> Result<Caller> {
+    let caller = holder(store, head, TokenKind::Api)?;
+    let (id, tenant) = (caller.token.id, caller.tenant.id);
+    let noted = caller.token.last_used;
+    // To the minute, so that hardly any request writes.
+    if noted.is_none_or(|at| head.now.as_millisecond() - at.as_millisecond() >= 60_000) {
+        let (now, address) = (head.now, head.address.to_string());
+        store.write(now, move |tx| tokens::used(tx, tenant, id, now, &address))?;
+    }
+    Ok(caller)
+}
+
+/// Whether a request shows a valid token of the kind that its address needs.
+pub(super) fn is_known(store: &Store, head: &Head, kind: TokenKind) -> bool {
+    holder(store, head, kind).is_ok()
+}
+
+fn holder(store: &Store, head: &Head, kind: TokenKind) -> Result<Caller> {
     let token = bearer(head).ok_or_else(|| {
-        ScimError::unauthorized(
-            "this address needs a token: send one `Authorization: Bearer` header with the Secret Token of the tenant",
-        )
+        ScimError::unauthorized(match kind {
+            TokenKind::Scim => {
+                "this address needs a token: send one `Authorization: Bearer` header with the Secret Token of the tenant"
+            }
+            TokenKind::Api => {
+                "this address needs a token: send one `Authorization: Bearer` header with one of rollcall token create --api"
+            }
+        })
     })?;
     let hash = TokenHash::of(token);
     let found = store.read(|snapshot| {
@@ -37,7 +64,7 @@ pub(super) fn caller(store: &Store, head: &Head) -> Result<Caller> {
         Ok(Some(Caller { token, tenant }))
     })?;
     match found {
-        Some(caller) if caller.token.revoked.is_none() && caller.token.kind == TokenKind::Scim => {
+        Some(caller) if caller.token.revoked.is_none() && caller.token.kind == kind => {
             if caller
                 .token
                 .expires

@@ -115,6 +115,7 @@ pub fn serve(
         "stopping: no new connections, running requests have {:?}",
         service.limits.drain
     );
+    service.handler.stop();
     match register.close(service.limits.drain) {
         0 => log::info!("stopped"),
         left => log::warn!("stopped with {left} requests unfinished"),

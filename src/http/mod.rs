@@ -3,6 +3,7 @@
 //! [`listen`] and [`connection`] accept, read and write, and know nothing of what is served; they call the one
 //! handler, [`App`]. It routes ([`route`]), finds out who asks ([`auth`]) and answers, by [`scim`] or [`pages`].
 
+mod api;
 mod auth;
 mod chunked;
 mod connection;
@@ -16,7 +17,10 @@ pub mod request;
 mod route;
 mod scim;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::store::Store;
+use crate::store::tokens::TokenKind;
 use request::{Handler, Head, Request, Response};
 use route::Route;
 
@@ -37,6 +41,8 @@ pub struct App {
     pub body_max_bytes: u64,
     /// Whether the log keeps the bodies of what succeeded too (`serve --dev`).
     pub keep_bodies: bool,
+    /// Whether the server is being stopped, so that nobody waits for events any more.
+    pub stopping: AtomicBool,
 }
 
 /// `text` as [`App::public_url`]. `None` unless it is http or https and a host as a Host header may name it, alone.
@@ -57,15 +63,21 @@ impl App {
 
 impl Handler for App {
     fn body_limit(&self, head: &Head) -> u64 {
-        match auth::caller(&self.store, head) {
-            Ok(_) => self.body_max_bytes,
-            Err(_) => STRANGER_BODY_MAX_BYTES,
+        let kind = match route::route(head) {
+            Route::Api(_) => TokenKind::Api,
+            _ => TokenKind::Scim,
+        };
+        if auth::is_known(&self.store, head, kind) {
+            self.body_max_bytes
+        } else {
+            STRANGER_BODY_MAX_BYTES
         }
     }
 
     fn answer(&self, request: Request) -> Response {
         match route::route(&request.head) {
             Route::Scim(resource) => scim::answer(self, &request, resource),
+            Route::Api(address) => api::answer(self, &request, &address),
             Route::Health => pages::health(&request.head),
             Route::Ready => pages::ready(self, &request.head),
             Route::Home => pages::home(&request.head),
@@ -75,10 +87,17 @@ impl Handler for App {
         }
     }
 
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
     fn refusal(&self, head: Option<&Head>, status: u16, detail: &str) -> Response {
         match head {
             Some(head) if matches!(route::route(head), Route::Scim(_)) => {
                 scim::loop_refusal(self, head, status, detail)
+            }
+            Some(head) if matches!(route::route(head), Route::Api(_)) => {
+                api::refused(head, status, detail)
             }
             _ => pages::plain(status, &format!("{detail}\n")),
         }

@@ -122,6 +122,8 @@ pub trait Handler: Send + Sync + 'static {
     fn body_limit(&self, head: &Head) -> u64;
     /// The answer.
     fn answer(&self, request: Request) -> Response;
+    /// Told once when the server is to end: who waits for something should answer now.
+    fn stop(&self) {}
     /// The answer where the loop refuses by itself: 400, 408, 413, 417, 431, 500 or 503.
     ///
     /// `head` is `None` where it could not be read. `detail` is one sentence that the client may see.

@@ -18,6 +18,8 @@ pub(super) enum Route {
     Ready,
     /// Everything under `/scim/v2`
     Scim(Scim),
+    /// Everything under `/api/v1`
+    Api(Api),
     /// Nothing.
     Nothing,
 }
@@ -52,12 +54,43 @@ pub(super) enum Scim {
     Nothing,
 }
 
+/// What an address under `/api/v1` names.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Api {
+    /// `/openapi.json`
+    Document,
+    /// `/users`
+    Users,
+    /// `/users/{id}`
+    User(String),
+    /// `/users/{id}/teams`
+    UserTeams(String),
+    /// `/whois`
+    Whois,
+    /// `/teams`
+    Teams,
+    /// `/teams/{id}`
+    Team(String),
+    /// `/teams/{id}/people`
+    TeamPeople(String),
+    /// `/teams/{id}/resources`
+    TeamResources(String),
+    /// `/resources/{id}`
+    Resource(String),
+    /// `/events`
+    Events,
+    /// Nothing.
+    Nothing,
+}
+
 /// What a request's path names. Doubled and trailing slashes are overlooked: providers join Tenant URLs carelessly.
 pub(super) fn route(head: &Head) -> Route {
     let Some(segments) = head.segments() else {
         // No id and no name of ours has broken escapes, but a SCIM client still gets SCIM's kind of refusal.
         return if head.path.starts_with("/scim/v2/") {
             Route::Scim(Scim::Nothing)
+        } else if head.path.starts_with("/api/v1/") {
+            Route::Api(Api::Nothing)
         } else {
             Route::Nothing
         };
@@ -70,6 +103,7 @@ pub(super) fn route(head: &Head) -> Route {
         ["healthz"] => Route::Health,
         ["readyz"] => Route::Ready,
         ["scim", "v2", ref rest @ ..] => Route::Scim(scim(rest)),
+        ["api", "v1", ref rest @ ..] => Route::Api(api(rest)),
         _ => Route::Nothing,
     }
 }
@@ -92,6 +126,34 @@ fn scim(segments: &[&str]) -> Scim {
         ["Bulk"] => Scim::Unsupported("Bulk"),
         ["Me", ..] => Scim::Unsupported("Me"),
         _ => Scim::Nothing,
+    }
+}
+
+fn api(segments: &[&str]) -> Api {
+    match *segments {
+        ["openapi.json"] => Api::Document,
+        ["users"] => Api::Users,
+        ["users", id] => Api::User(id.to_owned()),
+        ["users", id, "teams"] => Api::UserTeams(id.to_owned()),
+        ["whois"] => Api::Whois,
+        ["teams"] => Api::Teams,
+        ["teams", id] => Api::Team(id.to_owned()),
+        ["teams", id, "people"] => Api::TeamPeople(id.to_owned()),
+        ["teams", id, "resources"] => Api::TeamResources(id.to_owned()),
+        ["resources", id] => Api::Resource(id.to_owned()),
+        ["events"] => Api::Events,
+        _ => Api::Nothing,
+    }
+}
+
+impl Api {
+    /// The methods that an address answers, for `Allow`.
+    pub(super) fn methods(&self) -> &'static str {
+        match self {
+            Api::TeamResources(_) => "GET, HEAD, POST",
+            Api::Resource(_) => "GET, HEAD, PUT, DELETE",
+            _ => "GET, HEAD",
+        }
     }
 }
 

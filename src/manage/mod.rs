@@ -4,3 +4,9 @@
 //! caller began, writes the events of what it does, and names the one who did it: the `actor`.
 
 pub mod roles;
+pub mod team_resources;
+pub mod tenants;
+pub mod tokens;
+
+/// The actor of what is done by the command line.
+pub const OPERATOR: &str = "operator";

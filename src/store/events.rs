@@ -83,22 +83,34 @@ pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
         .doing("recording an event")
 }
 
-/// Up to `limit` after `after`, oldest first.
+/// A tenant's newest event's place in the feed; 0 where there is none.
+pub fn newest(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<i64> {
+    snapshot
+        .conn
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM event WHERE tenant = ?")
+        .and_then(|mut statement| statement.query_row([tenant], |row| row.get(0)))
+        .doing("reading the newest event")
+}
+
+/// Up to `limit` after `after`, oldest first. `kind` is one kind (`user.created`), or all of a noun (`user`).
 pub fn after(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     after: i64,
+    kind: Option<&str>,
     limit: usize,
 ) -> Result<Vec<Recorded>> {
     snapshot
         .conn
         .prepare_cached(
             "SELECT seq, at, actor, kind, subject, object, before, after FROM event
-             WHERE tenant = ? AND seq > ? ORDER BY seq LIMIT ?",
+             WHERE tenant = ?1 AND seq > ?2
+               AND (?3 IS NULL OR kind = ?3 OR (kind > ?3 || '.' AND kind < ?3 || '/'))
+             ORDER BY seq LIMIT ?4",
         )
         .and_then(|mut statement| {
             statement
-                .query_map((tenant, after, limit as i64), from_row)?
+                .query_map((tenant, after, kind, limit as i64), from_row)?
                 .collect()
         })
         .doing("reading events")
@@ -133,7 +145,7 @@ mod tests {
         let read = |from, limit| {
             fixture
                 .store
-                .read(|snapshot| after(snapshot, ours, from, limit))
+                .read(|snapshot| after(snapshot, ours, from, None, limit))
                 .unwrap()
         };
         let first = read(0, 1).remove(0);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Params, Row};
 
 use super::column::{Json, Millis};
-use super::{Snapshot, TenantId, Tx};
+use super::{Snapshot, TenantId, Tx, tokens};
 use crate::error::{Doing, Result};
 use crate::scim::ScimType;
 
@@ -134,21 +134,13 @@ pub fn insert(tx: &Tx<'_>, exchange: &Exchange) -> Result<()> {
             ])
         })
         .doing("recording an exchange")?;
-    tx.conn
-        .prepare_cached(
-            "UPDATE token SET last_used = ?3, last_address = ?4
-             WHERE tenant = ?1 AND id = ?2 AND (last_used IS NULL OR last_used <= ?3 - 60000)",
-        )
-        .and_then(|mut statement| {
-            statement.execute((
-                exchange.tenant,
-                exchange.token,
-                Millis(exchange.at),
-                &exchange.address,
-            ))
-        })
-        .doing("noting a token's use")?;
-    Ok(())
+    tokens::used(
+        tx,
+        exchange.tenant,
+        exchange.token,
+        exchange.at,
+        &exchange.address,
+    )
 }
 
 /// Up to `limit` of those after `after`, oldest first; all tenants where `tenant` is None.

@@ -22,23 +22,57 @@ use crate::scim::schema::{Kind, Resolved};
 
 /// The parameters of a statement. They are numbered, so that one may stand in several places.
 #[derive(Debug)]
-pub(super) struct Params(Vec<Sql>);
+pub(super) struct Params {
+    values: Vec<Sql>,
+    /// Only what the product shows, after the row number that is `?2`.
+    of_product: bool,
+}
 
 impl Params {
     /// `tenant` is `?1`.
     pub fn new(tenant: super::TenantId) -> Params {
-        Params(vec![Sql::Integer(tenant.0)])
+        Params {
+            values: vec![Sql::Integer(tenant.0)],
+            of_product: false,
+        }
+    }
+
+    /// As [`Params::new`], for a statement that sees only what the product shows, of what was created later than `after`,
+    /// a row number.
+    pub fn of_product(tenant: super::TenantId, after: i64) -> Params {
+        Params {
+            values: vec![Sql::Integer(tenant.0), Sql::Integer(after)],
+            of_product: true,
+        }
+    }
+
+    /// What restricts the listed rows, those of `resource` under the name `r`.
+    pub fn seen(&self, r: &str) -> String {
+        if self.of_product {
+            format!(" AND {r}.active IS NOT 0 AND {r}.row > ?2")
+        } else {
+            String::new()
+        }
+    }
+
+    /// What restricts the other end of a membership: who is inactive is in no team of the product's.
+    fn linked(&self) -> &'static str {
+        if self.of_product {
+            " AND other.active IS NOT 0"
+        } else {
+            ""
+        }
     }
 
     /// Adds one and returns what stands for it.
     pub fn bind(&mut self, value: impl Into<Sql>) -> String {
-        self.0.push(value.into());
-        format!("?{}", self.0.len())
+        self.values.push(value.into());
+        format!("?{}", self.values.len())
     }
 
     /// In the order of their numbers.
     pub fn values(&self) -> &[Sql] {
-        &self.0
+        &self.values
     }
 }
 
@@ -103,7 +137,8 @@ impl Lookup {
                 let (near, far) = ends(kind);
                 format!(
                     "SELECT link.{near} FROM resource AS other CROSS JOIN team_member AS link ON link.{far} = other.row
-                     WHERE other.id = {key} AND other.tenant = ?1 AND other.deleted_at IS NULL"
+                     WHERE other.id = {key} AND other.tenant = ?1 AND other.deleted_at IS NULL{}",
+                    params.linked()
                 )
             }
         }
@@ -125,7 +160,8 @@ impl Lookup {
                 format!(
                     "EXISTS (SELECT 1 FROM resource AS other CROSS JOIN team_member AS link ON link.{far} = other.row
                              WHERE other.id = {key} AND other.tenant = ?1 AND other.deleted_at IS NULL
-                                   AND link.{near} = r.row)"
+                                   AND link.{near} = r.row{})",
+                    params.linked()
                 )
             }
         }
@@ -349,9 +385,9 @@ impl Translation<'_> {
     /// By `Filter::matches`.
     fn delegated(&mut self, filter: &Filter) -> String {
         let links = if mentions_links(filter, self.kind) {
-            links(self.kind)
+            links(self.kind, self.params.linked())
         } else {
-            "NULL"
+            "NULL".to_owned()
         };
         format!(
             "scim_matches({}, r.kind, r.id, r.created, r.last_modified, r.version, r.document, {links})",
@@ -388,17 +424,15 @@ fn mentions_links(filter: &Filter, kind: Kind) -> bool {
 }
 
 /// A subquery for the values of the membership attribute of `r`, as JSON.
-fn links(kind: Kind) -> &'static str {
-    match kind {
-        Kind::User => {
-            "(SELECT json_group_array(json_object('value', other.id, 'display', other.display, 'type', 'direct'))
-              FROM team_member AS link CROSS JOIN resource AS other ON other.row = link.team
-              WHERE link.member = r.row AND other.tenant = ?1 AND other.deleted_at IS NULL)"
-        }
-        Kind::Group => {
-            "(SELECT json_group_array(json_object('value', other.id, 'display', other.display, 'type', other.kind))
-              FROM team_member AS link CROSS JOIN resource AS other ON other.row = link.member
-              WHERE link.team = r.row AND other.tenant = ?1 AND other.deleted_at IS NULL)"
-        }
-    }
+fn links(kind: Kind, linked: &str) -> String {
+    let (near, far) = ends(kind);
+    let kind_of_link = match kind {
+        Kind::User => "'direct'",
+        Kind::Group => "other.kind",
+    };
+    format!(
+        "(SELECT json_group_array(json_object('value', other.id, 'display', other.display, 'type', {kind_of_link}))
+          FROM team_member AS link CROSS JOIN resource AS other ON other.row = link.{far}
+          WHERE link.{near} = r.row AND other.tenant = ?1 AND other.deleted_at IS NULL{linked})"
+    )
 }

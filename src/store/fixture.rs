@@ -62,7 +62,7 @@ impl Fixture {
         let secret = Secret::generate(TokenKind::Scim).unwrap();
         self.store
             .write(at(0), move |tx| {
-                tokens::create(tx, tenant, &secret, TokenKind::Scim, "entra", None)
+                tokens::create(tx, tenant, &secret, TokenKind::Scim, "entra", None, &[])
             })
             .unwrap()
     }

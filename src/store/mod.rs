@@ -9,6 +9,7 @@
 
 use std::ops::Deref;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -22,11 +23,13 @@ pub mod exchanges;
 mod filter;
 mod function;
 pub mod history;
+pub mod people;
 mod readers;
 pub mod resources;
 pub mod roles;
 mod search;
 pub mod settings;
+pub mod team_resources;
 pub mod teams;
 pub mod tenants;
 pub mod tokens;
@@ -116,6 +119,17 @@ impl Store {
     /// How many recorded exchanges were dropped since the store was opened.
     pub fn dropped_exchanges(&self) -> u64 {
         self.writer.dropped_exchanges()
+    }
+
+    /// How many commits of this process changed something so far.
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+
+    /// Waits until there is another commit than the `seen` ones, but no longer than `timeout`. Other processes may
+    /// write unseen, so look again from time to time all the same.
+    pub fn wait_for_commit(&self, seen: u64, timeout: Duration) {
+        self.writer.wait_for_commit(seen, timeout);
     }
 
     /// Waits for what is queued, checkpoints the WAL and ends the writer. Dropping a `Store` does the same, without

@@ -152,7 +152,7 @@ pub fn insert(tx: &Tx<'_>, tenant: TenantId, kind: Kind, document: Document) -> 
 }
 
 /// Ordered by time, so that new rows lie together in the index; random enough to be no one else's.
-fn fresh_id(now: Timestamp) -> Result<String> {
+pub(super) fn fresh_id(now: Timestamp) -> Result<String> {
     let mut bits = [0; 10];
     rand::fill(&mut bits).doing("drawing random bits")?;
     let millis = now.as_millisecond().try_into().doing("making an id")?;
@@ -330,6 +330,18 @@ fn insert_values(tx: &Tx<'_>, tenant: TenantId, row: i64, emails: &BTreeSet<Stri
 /// One page, in a stable order: by age, or by `sort_by` and then by age.
 pub fn search(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Result<Page> {
     search::run(snapshot, tenant, query)
+}
+
+/// Up to `limit` resources of a kind as the product sees them, by row number from `after` on: who is inactive isn't
+/// there, nor a member of anything that `filter` asks for.
+pub fn walk(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    kind: Kind,
+    filter: Option<&Filter>,
+    (after, limit): (i64, u64),
+) -> Result<Vec<Stored>> {
+    search::walk(snapshot, tenant, kind, filter, (after, limit))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use rusqlite::params_from_iter;
 
 use super::filter::{self, Params, Translation};
-use super::resources::{Page, Query, by_row};
+use super::resources::{Page, Query, Stored, by_row};
 use super::{Snapshot, TenantId};
 use crate::error::{Doing, Result};
 use crate::scim::filter::Filter;
@@ -29,6 +29,43 @@ pub fn run(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Resu
     Ok(Page { total, resources })
 }
 
+/// See [`resources::walk`](super::resources::walk).
+pub fn walk(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    kind: Kind,
+    filter: Option<&Filter>,
+    (after, limit): (i64, u64),
+) -> Result<Vec<Stored>> {
+    let query = Query {
+        kinds: &[kind],
+        filter,
+        sort_by: None,
+        descending: false,
+        offset: 0,
+        limit,
+    };
+    let mut statement = Statement::of(Params::of_product(tenant, after), &query);
+    statement.readable(&query)?;
+    let limit = statement.params.bind(saturated(limit));
+    statement.sql += &format!(" LIMIT {limit}");
+    let rows = |prepared: &mut rusqlite::CachedStatement<'_>| -> rusqlite::Result<Vec<i64>> {
+        prepared
+            .query_map(params_from_iter(statement.params.values()), |row| {
+                row.get(0)
+            })?
+            .collect()
+    };
+    let rows = snapshot
+        .conn
+        .prepare_cached(&statement.sql)
+        .and_then(|mut prepared| rows(&mut prepared))
+        .doing("walking resources")?;
+    rows.into_iter()
+        .map(|row| by_row(snapshot, tenant, row))
+        .collect()
+}
+
 /// How many live resources there are, from the table that keeps count.
 fn tally(snapshot: &Snapshot<'_>, tenant: TenantId, kinds: &[Kind]) -> Result<u64> {
     let mut total = 0;
@@ -47,7 +84,7 @@ fn tally(snapshot: &Snapshot<'_>, tenant: TenantId, kinds: &[Kind]) -> Result<u6
 
 /// The row numbers of a page of all resources. Walks past those before it, in an index.
 fn one_page(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Result<Vec<i64>> {
-    let mut statement = Statement::of(tenant, query);
+    let mut statement = Statement::of(Params::new(tenant), query);
     let (limit, offset) = (saturated(query.limit), saturated(query.offset));
     let (limit, offset) = (statement.params.bind(limit), statement.params.bind(offset));
     statement.sql += &format!(" LIMIT {limit} OFFSET {offset}");
@@ -74,12 +111,8 @@ fn count_and_page(
     tenant: TenantId,
     query: &Query<'_>,
 ) -> Result<(u64, Vec<i64>)> {
-    let statement = Statement::of(tenant, query);
-    if statement.sql.contains("scim_matches") {
-        // It will read the printed filter, which may be a little longer than what the client wrote. A client that
-        // comes that close to the limit should hear of it in words.
-        Filter::parse(&query.filter.map(ToString::to_string).unwrap_or_default())?;
-    }
+    let statement = Statement::of(Params::new(tenant), query);
+    statement.readable(query)?;
     let page = query.offset..query.offset.saturating_add(query.limit);
     let search = || -> rusqlite::Result<_> {
         let mut prepared = snapshot.conn.prepare_cached(&statement.sql)?;
@@ -103,8 +136,7 @@ struct Statement {
 }
 
 impl Statement {
-    fn of(tenant: TenantId, query: &Query<'_>) -> Statement {
-        let mut params = Params::new(tenant);
+    fn of(mut params: Params, query: &Query<'_>) -> Statement {
         let conditions: Vec<_> = query
             .kinds
             .iter()
@@ -120,7 +152,8 @@ impl Statement {
             })
             .collect();
         let which = format!(
-            "r.tenant = ?1 AND r.deleted_at IS NULL AND ({})",
+            "r.tenant = ?1 AND r.deleted_at IS NULL{} AND ({})",
+            params.seen("r"),
             conditions.join(" OR ")
         );
         let order = order(query, &mut params);
@@ -132,6 +165,15 @@ impl Statement {
             None => format!("SELECT r.row FROM resource AS r WHERE {which} ORDER BY {order}"),
         };
         Statement { sql, params }
+    }
+
+    /// Refuses a filter that `scim_matches` couldn't read: printed, it may be a little longer than what the client
+    /// wrote, and a client that comes that close to the limit should hear of it in words.
+    fn readable(&self, query: &Query<'_>) -> Result<()> {
+        if self.sql.contains("scim_matches") {
+            Filter::parse(&query.filter.map(ToString::to_string).unwrap_or_default())?;
+        }
+        Ok(())
     }
 }
 

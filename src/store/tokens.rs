@@ -40,6 +40,33 @@ impl TokenKind {
     }
 }
 
+/// What an API token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Read people, teams, resources and events.
+    Read,
+    /// Register, change and remove team resources.
+    Resources,
+}
+
+impl Scope {
+    /// All there are.
+    pub const ALL: [Scope; 2] = [Scope::Read, Scope::Resources];
+
+    /// As stored, typed and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Read => "read",
+            Scope::Resources => "resources",
+        }
+    }
+
+    /// The one that is called so.
+    pub fn named(name: &str) -> Option<Scope> {
+        Scope::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
+}
+
 impl FromSql for TokenKind {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<TokenKind> {
         let name = value.as_str()?;
@@ -113,6 +140,8 @@ pub struct Token {
     pub kind: TokenKind,
     /// The operator's name for it.
     pub label: String,
+    /// What it may do; none for SCIM, which has no parts.
+    pub scopes: Vec<Scope>,
     /// The first characters of the secret, to tell tokens apart.
     pub prefix: String,
     /// When it was made.
@@ -128,7 +157,7 @@ pub struct Token {
 }
 
 const COLUMNS: &str =
-    "id, tenant, kind, label, prefix, created, expires, revoked, last_used, last_address";
+    "id, tenant, kind, label, prefix, created, expires, revoked, last_used, last_address, scopes";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Token> {
     let time = |column| {
@@ -146,6 +175,12 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Token> {
         revoked: time(7)?,
         last_used: time(8)?,
         last_address: row.get(9)?,
+        scopes: row
+            .get_ref(10)?
+            .as_str()?
+            .split(' ')
+            .filter_map(Scope::named)
+            .collect(),
     })
 }
 
@@ -157,13 +192,14 @@ pub fn create(
     kind: TokenKind,
     label: &str,
     expires: Option<Timestamp>,
+    scopes: &[Scope],
 ) -> Result<Token> {
     let text = secret.reveal();
     let prefix = text.get(..SHOWN).unwrap_or_default();
     tx.conn
         .prepare_cached(&format!(
-            "INSERT INTO token (tenant, kind, label, prefix, hash, created, expires)
-             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
+            "INSERT INTO token (tenant, kind, label, prefix, hash, created, expires, scopes)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
         ))
         .and_then(|mut statement| {
             let hash = TokenHash::of(text).0;
@@ -175,6 +211,11 @@ pub fn create(
                 hash,
                 Millis(tx.now),
                 expires.map(Millis),
+                scopes
+                    .iter()
+                    .map(|scope| scope.as_str())
+                    .collect::<Vec<_>>()
+                    .join(" "),
             );
             statement.query_row(values, from_row)
         })
@@ -210,6 +251,18 @@ pub fn list(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Vec<Token>> {
         ))
         .and_then(|mut statement| statement.query_map([tenant], from_row)?.collect())
         .doing("listing tokens")
+}
+
+/// Notes that it was shown at `at` from `address`, once a minute.
+pub fn used(tx: &Tx<'_>, tenant: TenantId, id: i64, at: Timestamp, address: &str) -> Result<()> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE token SET last_used = ?3, last_address = ?4
+             WHERE tenant = ?1 AND id = ?2 AND (last_used IS NULL OR last_used <= ?3 - 60000)",
+        )
+        .and_then(|mut statement| statement.execute((tenant, id, Millis(at), address)))
+        .doing("noting a token's use")?;
+    Ok(())
 }
 
 /// Revokes by id; false where there is none to revoke.
@@ -254,7 +307,15 @@ mod tests {
         let text = secret.reveal().to_owned();
         let made = store
             .write(at(0), move |tx| {
-                create(tx, tenant, &secret, TokenKind::Api, "app", Some(at(9)))
+                create(
+                    tx,
+                    tenant,
+                    &secret,
+                    TokenKind::Api,
+                    "app",
+                    Some(at(9)),
+                    &[Scope::Read],
+                )
             })
             .unwrap();
         let found = store

@@ -67,12 +67,20 @@ struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     dropped_exchanges: AtomicU64,
+    /// Commits that changed something, and who waits for the next one.
+    commits: Mutex<u64>,
+    committed: Condvar,
 }
 
 impl Queue {
     /// A panic while the lock is held is impossible but for a lack of memory, and leaves the queue whole.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_commit(&self) {
+        *self.commits.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.committed.notify_all();
     }
 
     /// The next batch, in the order of arrival; `None` once the queue is closed and empty.
@@ -174,6 +182,29 @@ impl Writer {
         self.queue.dropped_exchanges.load(Ordering::Relaxed)
     }
 
+    /// See [`Store::commits`](super::Store::commits).
+    pub fn commits(&self) -> u64 {
+        *self
+            .queue
+            .commits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`Store::wait_for_commit`](super::Store::wait_for_commit).
+    pub fn wait_for_commit(&self, seen: u64, timeout: Duration) {
+        let commits = self
+            .queue
+            .commits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .queue
+            .committed
+            .wait_timeout_while(commits, timeout, |commits| *commits == seen);
+        drop(waited);
+    }
+
     /// Waits for what is queued, checkpoints the WAL and ends the thread.
     pub fn close(&mut self) -> Result<()> {
         let Some(thread) = self.thread.take() else {
@@ -209,7 +240,12 @@ fn run(conn: &Connection, queue: &Queue) -> Result<()> {
     while let Some((changes, exchanges)) = queue.next() {
         let recorded = exchanges.len() as u64;
         match commit(conn, changes, exchanges) {
-            Ok(answers) => answers.into_iter().for_each(|answer| answer()),
+            Ok(answers) => {
+                if !answers.is_empty() {
+                    queue.count_commit();
+                }
+                answers.into_iter().for_each(|answer| answer());
+            }
             Err(error) => {
                 queue
                     .dropped_exchanges

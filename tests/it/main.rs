@@ -8,17 +8,20 @@ mod directory; // what a client believes the server to hold, held against the se
 mod support; // the running binary, and a raw HTTP client
 mod tenant; // a tenant of it, and SCIM in one line for each call
 
+mod api; // the API for apps, team resources, the views of the file
 mod bad_input; // what no client should send: a clear 4xx, and nothing changes
 mod cli; // every command beside a running server: output, exit codes, what it changes
 mod connections; // the connection loop in this process: short deadlines, and what a test must cause by itself
 mod crash; // kill -9 amid writing clients
-mod door; // who may come in, and what every answer carries: credentials, hosts, headers
+mod door; // what the door refuses and what it tells browsers
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections
+mod feed; // the event feed: nothing missed, nothing twice, through kill -9
 mod filters; // what filters mean: data/filters.txt over data/people.json
 mod hazards; // what brought down the server that we do without, row by row (ARCHITECTURE.md)
 mod history; // how users and teams were, and what was different between two times
 mod isolation; // one tenant's token with another tenant's ids
 mod log; // what the provisioning log says, and what must never be in it
+mod openapi; // static/openapi.json against what is served
 mod patches; // what PATCH does: data/patch/*.json
 mod rfc; // the RFC's own figures: data/rfc/*.json
 mod roles; // which role a user has, and why

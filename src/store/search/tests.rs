@@ -336,7 +336,7 @@ fn sorting_goes_by_the_attribute_with_missing_ones_last_and_descending_turns_it_
 /// How SQLite goes about a search.
 #[track_caller]
 fn plan(fixture: &Fixture, query: &Query<'_>) -> String {
-    let statement = Statement::of(fixture.tenant, query);
+    let statement = Statement::of(crate::store::filter::Params::new(fixture.tenant), query);
     let steps = fixture.store.read(|snapshot| {
         let mut explain = snapshot
             .conn
