@@ -67,7 +67,8 @@ pub fn get(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<Option
         .doing("reading a team resource")
 }
 
-/// Up to `limit` of a team's with an id after `after`, by id, which is the order of their making.
+/// Up to `limit` of a team's with an id after `after`, by id, which is the order of their making to the
+/// millisecond.
 pub fn of_team(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
