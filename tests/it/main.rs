@@ -13,7 +13,7 @@ mod bad_input; // what no client should send: a clear 4xx, and nothing changes
 mod cli; // every command beside a running server: output, exit codes, what it changes
 mod connections; // the connection loop in this process: short deadlines, and what a test must cause by itself
 mod crash; // kill -9 amid writing clients
-mod door; // what the door refuses and what it tells browsers
+mod door; // who may come in, and what every answer carries: credentials, hosts, headers
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections
 mod feed; // the event feed: nothing missed, nothing twice, through kill -9
 mod filters; // what filters mean: data/filters.txt over data/people.json
