@@ -198,8 +198,7 @@ pub fn patch(
         store.write(call.now, move |tx| {
             let before = find(tx, call.tenant, &target)?;
             matching(if_match.as_deref(), &before)?;
-            let mut document = patch::apply(&before.document, &operations, resource_type)?;
-            keep_active(&mut document, &before);
+            let document = patch::apply(&before.document, &operations, resource_type)?;
             let stored = store_changes(tx, &call, &before, document)?;
             let (stored, delta) = membership::apply(tx, &call, stored, members)?;
             let answer = match target.kind {
@@ -337,7 +336,7 @@ fn find(snapshot: &Snapshot<'_>, tenant: TenantId, target: &Target) -> Result<St
     })
 }
 
-/// A user's `active` stays as it is until a client says true or false: nobody comes back because of an empty value.
+/// A user's `active` stays as it is where a PUT doesn't say: clients that read, modify and write back may drop it.
 fn keep_active(document: &mut Document, before: &Stored) {
     if let (Kind::User, None, Some(active)) = (
         before.kind,

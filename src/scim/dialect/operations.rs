@@ -315,6 +315,8 @@ impl Reader<'_> {
             Op::Add | Op::Replace if resolved.leaf().required => {
                 return Err(missing(&resolved.leaf().name));
             }
+            // Nobody is enabled by an empty value: that takes true, or the word remove.
+            Op::Add | Op::Replace if resolved.attribute.name == "active" => {}
             Op::Add | Op::Replace => self.push(Op::Remove, path, None),
         }
         Ok(())
