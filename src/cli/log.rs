@@ -36,8 +36,11 @@ pub(super) fn run(data: &Path, format: Format, arguments: Arguments) -> Outcome 
         None => None,
         Some(name) => Some(store.read(|snapshot| tenant_named(snapshot, name))??.id),
     };
-    let mut seen = 0;
-    let mut lines = store.read(|snapshot| exchanges::last(snapshot, tenant, arguments.lines))?;
+    // One line more than wanted where none is: it says from where on to follow.
+    let mut lines =
+        store.read(|snapshot| exchanges::last(snapshot, tenant, arguments.lines.max(1)))?;
+    let mut seen = lines.last().map_or(0, |line| line.seq);
+    lines.truncate(arguments.lines);
     loop {
         let mut out = io::stdout().lock();
         for line in &lines {

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -157,25 +159,78 @@ fn dev_keeps_all_bodies() {
     }
 }
 
+/// A running `rollcall log --follow`. It ends with the test, also where the test fails.
+struct Follower {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Follower {
+    #[track_caller]
+    fn start(server: &Server, options: &[&str]) -> Follower {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rollcall"))
+            .arg("--data")
+            .arg(server.data())
+            .args(["log", "--follow"])
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || {
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        Follower { child, lines }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn goes_on_with_what_is_added() {
     let server = Server::start();
     let mut client = Tenant::create(&server, "contoso").client();
-    let mut follower = Command::new(env!("CARGO_BIN_EXE_rollcall"))
-        .arg("--data")
-        .arg(server.data())
-        .args(["log", "--follow"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let follower = Follower::start(&server, &[]);
     for name in ["ana", "bob", "cy"] {
         client.create("/Users", &json!({ "schemas": [USER], "userName": name }));
-        let line = lines.next().unwrap().unwrap();
+        let line = follower.lines.recv_timeout(PATIENCE).unwrap();
         assert!(line.contains(&format!("created user {name}")), "{line}");
     }
-    follower.kill().unwrap();
-    follower.wait().unwrap();
+}
+
+#[test]
+fn follows_from_now_on_where_no_line_is_asked_for() {
+    let server = Server::start();
+    let mut client = Tenant::create(&server, "contoso").client();
+    client.create(
+        "/Users",
+        &json!({ "schemas": [USER], "userName": "before" }),
+    );
+    assert_eq!(run(&server, &["log", "-n", "0"]), "");
+    let follower = Follower::start(&server, &["-n", "0"]);
+    // When it has begun to follow is not known, so go on adding until it has seen something.
+    let start = Instant::now();
+    let mut count = 0;
+    let line = loop {
+        assert!(start.elapsed() < PATIENCE, "nothing is followed");
+        count += 1;
+        let name = format!("after-{count}");
+        client.create("/Users", &json!({ "schemas": [USER], "userName": name }));
+        if let Ok(line) = follower.lines.recv_timeout(Duration::from_millis(100)) {
+            break line;
+        }
+    };
+    assert!(line.contains("created user after-"), "{line}");
 }
 
 #[test]
