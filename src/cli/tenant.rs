@@ -42,7 +42,7 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
                     manage::tenants::create(tx, OPERATOR, &wanted)
                 })?
                 .ok_or_else(|| failure(format!("a tenant called {name:?} is there already")))?;
-            eprintln!("made tenant {name}; next: rollcall token create --tenant {name}");
+            eprintln!("made tenant {name}; next: rollcall token create --tenant {name:?}");
             Ok(())
         }
         Command::List => {
@@ -111,9 +111,14 @@ fn change<T: Send + 'static>(
 /// A name that can be typed and told apart.
 fn checked(name: String) -> Result<String, super::Failure> {
     let name = name.trim().to_owned();
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+    // One that began with `-` would be an option wherever a command is given it.
+    if name.is_empty()
+        || name.starts_with('-')
+        || name.chars().count() > 100
+        || name.chars().any(char::is_control)
+    {
         return Err(failure(
-            "a tenant's name has 1 to 100 characters and no control characters",
+            "a tenant's name has 1 to 100 characters, no control characters and no - at its beginning",
         ));
     }
     Ok(name)

@@ -67,6 +67,23 @@ fn tenants_are_made_listed_renamed_paused_and_deleted() {
 }
 
 #[test]
+fn names_can_be_typed_and_pasted() {
+    let server = Server::start();
+    let name = "Café & 'Söhne' GmbH";
+    let tenant = Tenant::create(&server, name);
+    assert_eq!(status(&server, &tenant.token), 200);
+    assert_eq!(rows(&server, &["tenant", "list"])[0]["name"], json!(name));
+    for bad in ["--", "-x", "a\nb", "\u{1b}[31m", &"x".repeat(101)] {
+        let said = fails(&server, 1, &["tenant", "create", "--", bad]);
+        assert!(said.contains("1 to 100 characters"), "{bad:?}: {said}");
+    }
+    let made = server.rollcall(&["tenant", "create", "Two words"]);
+    let said = String::from_utf8(made.stderr).unwrap();
+    assert!(said.contains("--tenant \"Two words\""), "{said}");
+    assert!(made.stdout.is_empty());
+}
+
+#[test]
 fn tokens_are_shown_once_live_side_by_side_and_end() {
     let server = Server::start();
     let first = Tenant::create(&server, "contoso").token;
