@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::function;
@@ -41,6 +42,10 @@ pub fn open(path: &Path) -> Result<Connection> {
     // 16 MiB of pages: the upper levels of the indexes of a million users, so that a write reads little.
     conn.pragma_update(None, "cache_size", -16_384)
         .doing("setting cache_size")?;
+    // Each change's savepoint keeps the pages as they were before it. Left to itself, SQLite writes them to a temporary
+    // file, a system call for each.
+    conn.pragma_update(None, "temp_store", "MEMORY")
+        .doing("setting temp_store")?;
     Ok(conn)
 }
 
@@ -76,6 +81,10 @@ fn open_any(path: &Path) -> Result<Connection> {
     // A file from elsewhere can't make us run functions by way of its schema.
     conn.pragma_update(None, "trusted_schema", false)
         .doing("setting trusted_schema")?;
+    // One plan for a statement whatever is bound to it: else SQLite compiles a cached join anew each time that it comes
+    // out of the cache, which was nearly half of a read's time.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .doing("setting ENABLE_QPSG")?;
     // 64 MiB of WAL. At the default of 1,000 pages checkpoints stand in the way of commits (p99 5.8 ms, now 0.44).
     conn.pragma_update(None, "wal_autocheckpoint", 16_000)
         .doing("setting wal_autocheckpoint")?;
@@ -87,7 +96,27 @@ fn open_any(path: &Path) -> Result<Connection> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use rusqlite::StatementStatus;
+
     use crate::store::Store;
+    use crate::store::fixture::fixture;
+
+    #[test]
+    fn a_cached_statement_is_not_compiled_anew() {
+        let fixture = fixture();
+        let compiled_again = fixture.store.read(|snapshot| {
+            let question =
+                "SELECT 1 FROM team_member JOIN resource ON resource.row = team_member.team
+                            WHERE team_member.member = ? AND resource.tenant = ?";
+            let again = |member: i64| {
+                let mut statement = snapshot.conn.prepare_cached(question).unwrap();
+                assert!(!statement.exists((member, 1)).unwrap());
+                statement.get_status(StatementStatus::RePrepare)
+            };
+            Ok([again(1), again(2)])
+        });
+        assert_eq!(compiled_again.unwrap(), [0, 0]);
+    }
 
     #[test]
     fn other_accounts_of_the_machine_are_kept_out() {
