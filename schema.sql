@@ -94,6 +94,9 @@ CREATE UNIQUE INDEX resource_name ON resource (tenant, kind, name_key) WHERE del
 CREATE UNIQUE INDEX resource_external_id ON resource (tenant, kind, external_id) WHERE deleted_at IS NULL;
 CREATE INDEX resource_role ON resource (role) WHERE role IS NOT NULL;
 CREATE INDEX resource_role_name ON resource (tenant, role_name) WHERE role_name IS NOT NULL AND deleted_at IS NULL;
+-- For who comes back under the name or externalId of an archived one.
+CREATE INDEX resource_archived_name ON resource (tenant, kind, name_key) WHERE deleted_at IS NOT NULL;
+CREATE INDEX resource_archived_external_id ON resource (tenant, kind, external_id) WHERE deleted_at IS NOT NULL;
 -- The order of a list, by row within these. Not partial, because then it would not cover "deleted_at IS NULL", and
 -- because ON DELETE CASCADE finds a tenant's rows by it.
 CREATE INDEX resource_order ON resource (tenant, kind, deleted_at);

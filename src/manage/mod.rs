@@ -1,12 +1,16 @@
 //! What operators, apps and people with access to the settings do to a tenant.
 //!
 //! The counterpart of `provision`, which does what a SCIM client asks. Each function here runs inside a write that its
-//! caller began, writes the events of what it does, and names the one who did it: the `actor`.
+//! caller began, writes the events of what it does, and names the one who did it: the `actor`. What it can't do it
+//! refuses as a [`ScimError`](crate::scim::ScimError), whose status and sentence serve any caller.
 
+pub mod archive;
 pub mod roles;
+pub mod settings;
 pub mod team_resources;
 pub mod tenants;
 pub mod tokens;
+pub mod undo;
 
 /// The actor of what is done by the command line.
 pub const OPERATOR: &str = "operator";

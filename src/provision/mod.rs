@@ -14,18 +14,21 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::manage::roles;
+use crate::manage::{archive, roles, undo};
 use crate::scim::dialect::{self, Incoming};
 use crate::scim::message::{self, Projection, SearchRequest};
 use crate::scim::resource::{self, Document, Meta};
 use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery, member, patch, project};
+use crate::settings::ReturningTeam;
+use crate::store::archive::Archived;
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Query, Stored};
-use crate::store::{Snapshot, Store, TenantId, Tx};
+use crate::store::{self, Snapshot, Store, TenantId, Tx, settings};
 
 pub use exchange::{Call, record_refusal};
 use exchange::{Outcome, refusing};
+use membership::Delta;
 
 /// What a request is answered with; `http` turns it into bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,6 +54,10 @@ pub struct Target {
 
 /// Creates a resource (RFC 7644 §3.3). `body` is the request's, unread.
 ///
+/// One that was deleted comes back where the new one has its `externalId` or name: the id is the same, and so are the
+/// memberships. A client that takes somebody out of scope and back again thus undoes what it did. A returning group
+/// keeps its members, too, unless the body names others.
+///
 /// Errors: 400 for a body that is no valid resource, 409 `uniqueness` for a name or `externalId` that is taken.
 pub fn create(
     store: &Store,
@@ -73,22 +80,24 @@ pub fn create(
         store.write(call.now, move |tx| {
             unique(tx, call.tenant, kind, &document, None)?;
             roles::check_role_name(tx, call.tenant, None, &document)?;
-            let stored = resources::insert(tx, call.tenant, kind, document)?;
-            changed(
-                tx,
-                &call,
-                words::created(kind),
-                &stored,
-                None,
-                Some(&stored.document),
-            )?;
-            let (stored, delta) =
-                membership::replace(tx, &call, stored, &members.unwrap_or_default())?;
+            let (stored, verb) = match returning(tx, &call, kind, &document)? {
+                Some(archived) => {
+                    let actor = call.actor();
+                    let stored = archive::revive(tx, call.tenant, &actor, &archived, document)?;
+                    (stored, "brought back")
+                }
+                None => (insert(tx, &call, kind, document)?, "created"),
+            };
+            // An empty list is what Entra and Okta send with every new group, before they add the members.
+            let (stored, delta) = match members {
+                Some(ids) if !ids.is_empty() => membership::replace(tx, &call, stored, &ids)?,
+                _ => (stored, Delta::default()),
+            };
             if kind == Kind::User {
                 roles::settle(tx, call.tenant, &call.actor(), &stored)?;
             }
             let answer = shown(tx, &call, 201, &stored, &projection)?;
-            let action = words::creation(&stored, &delta);
+            let action = words::creation(verb, &stored, &delta);
             Outcome {
                 answer,
                 action,
@@ -160,7 +169,7 @@ pub fn replace(
             let stored = store_changes(tx, &call, &before, document)?;
             let (stored, delta) = match members {
                 Some(ids) => membership::replace(tx, &call, stored, &ids)?,
-                None => (stored, Default::default()),
+                None => (stored, Delta::default()),
             };
             let answer = shown(tx, &call, 200, &stored, &projection)?;
             let action = words::change(&before, &stored, &delta);
@@ -221,7 +230,8 @@ pub fn patch(
     })
 }
 
-/// Deletes a resource (RFC 7644 §3.6): 404 from now on, its name free, out of every group.
+/// Deletes a resource (RFC 7644 §3.6): 404 from now on, its name free, out of every group. The archive keeps it for the
+/// tenant's retention.
 pub fn delete(
     store: &Store,
     call: Arc<Call>,
@@ -246,6 +256,7 @@ pub fn delete(
                 Some(&stored.document),
                 None,
             )?;
+            archive::keep_or_purge(tx, call.tenant, &call.actor(), &stored)?;
             let answer = Answer {
                 status: 204,
                 ..Answer::default()
@@ -323,6 +334,34 @@ pub fn search(
         })?;
         Ok(outcome.noted(store, &call))
     })
+}
+
+/// What a new resource brings back from the archive.
+fn returning(
+    tx: &Tx<'_>,
+    call: &Call,
+    kind: Kind,
+    document: &Document,
+) -> Result<Option<Archived>> {
+    if kind == Kind::Group
+        && settings::read(tx, call.tenant)?.returning_team == ReturningTeam::Fresh
+    {
+        return Ok(None);
+    }
+    store::archive::returning(tx, call.tenant, kind, document)
+}
+
+fn insert(tx: &Tx<'_>, call: &Call, kind: Kind, document: Document) -> Result<Stored> {
+    let stored = resources::insert(tx, call.tenant, kind, document)?;
+    changed(
+        tx,
+        call,
+        words::created(kind),
+        &stored,
+        None,
+        Some(&stored.document),
+    )?;
+    Ok(stored)
 }
 
 fn find(snapshot: &Snapshot<'_>, tenant: TenantId, target: &Target) -> Result<Stored> {
@@ -415,7 +454,7 @@ fn store_changes(tx: &Tx<'_>, call: &Call, before: &Stored, document: Document) 
     Ok(after)
 }
 
-/// Appends the event of one changed resource.
+/// Appends the event of one changed resource, and watches for unusually many removals.
 fn changed(
     tx: &Tx<'_>,
     call: &Call,
@@ -437,7 +476,7 @@ fn changed(
         after: after.as_ref(),
     };
     events::append(tx, call.tenant, &event)?;
-    Ok(())
+    undo::watch(tx, call.tenant, &call.actor(), stored.kind, kind)
 }
 
 /// The answer that shows one resource.

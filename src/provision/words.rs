@@ -51,9 +51,9 @@ pub(super) fn subject(stored: &Stored) -> String {
     }
 }
 
-/// What a POST did.
-pub(super) fn creation(stored: &Stored, delta: &Delta) -> String {
-    let mut words = format!("created {}", subject(stored));
+/// What a POST did: `created`, or `brought back` from the archive.
+pub(super) fn creation(verb: &str, stored: &Stored, delta: &Delta) -> String {
+    let mut words = format!("{verb} {}", subject(stored));
     if stored.kind == Kind::User && !is_active(stored) {
         words.push_str(", inactive");
     }

@@ -16,6 +16,7 @@ use rusqlite::Connection;
 
 use crate::error::Result;
 
+pub mod archive;
 mod column;
 mod connection;
 pub mod events;
@@ -25,6 +26,7 @@ mod function;
 pub mod history;
 pub mod people;
 mod readers;
+pub mod removals;
 pub mod resources;
 pub mod roles;
 mod search;

@@ -63,9 +63,9 @@ pub struct Page {
     pub resources: Vec<Stored>,
 }
 
-const COLUMNS: &str = "row, kind, id, document, created, last_modified, version";
+pub(super) const COLUMNS: &str = "row, kind, id, document, created, last_modified, version";
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Stored> {
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored {
         row: row.get(0)?,
         kind: row.get(1)?,
@@ -106,7 +106,7 @@ impl<'a> Columns<'a> {
 }
 
 /// Some clients send an empty externalId where they have none, which mustn't be unique.
-fn external_id(document: &Document) -> Option<&str> {
+pub(super) fn external_id(document: &Document) -> Option<&str> {
     document
         .get("externalId")
         .and_then(Value::as_str)
@@ -115,8 +115,18 @@ fn external_id(document: &Document) -> Option<&str> {
 
 /// Inserts, version 1, `created` = `last_modified` = `tx.now`; `id` is a fresh UUID v7 made here.
 pub fn insert(tx: &Tx<'_>, tenant: TenantId, kind: Kind, document: Document) -> Result<Stored> {
+    insert_as(tx, tenant, kind, fresh_id(tx.now)?, document)
+}
+
+/// As [`insert`], under an id that nothing else has, in whatever tenant.
+pub(super) fn insert_as(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    kind: Kind,
+    id: String,
+    document: Document,
+) -> Result<Stored> {
     let columns = Columns::of(kind, &document)?;
-    let id = fresh_id(tx.now)?;
     let row = tx
         .conn
         .prepare_cached(
@@ -211,24 +221,35 @@ pub fn update(
     stored: &Stored,
     document: Document,
 ) -> Result<Stored> {
+    rewrite(tx, tenant, stored, document, "deleted_at IS NULL")
+}
+
+/// As [`update`], of a resource that fulfils `condition`: an archived one gets the document with which it comes back.
+pub(super) fn rewrite(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    stored: &Stored,
+    document: Document,
+    condition: &'static str,
+) -> Result<Stored> {
     let columns = Columns::of(stored.kind, &document)?;
     let version = if columns == Columns::of(stored.kind, &stored.document)? {
         // SQLite would write each index anew of which a column is set, even to what it was.
         tx.conn
-            .prepare_cached(
+            .prepare_cached(&format!(
                 "UPDATE resource SET last_modified = ?, version = version + 1, document = ?
-                 WHERE tenant = ? AND row = ? AND deleted_at IS NULL RETURNING version",
-            )
+                 WHERE tenant = ? AND row = ? AND {condition} RETURNING version"
+            ))
             .and_then(|mut statement| {
                 statement.query_row((Millis(tx.now), Json(&document), tenant, stored.row), |row| row.get(0))
             })
     } else {
         tx.conn
-            .prepare_cached(
+            .prepare_cached(&format!(
                 "UPDATE resource SET last_modified = ?, version = version + 1, document = ?,
                                      name_key = ?, display = ?, external_id = ?, active = ?, role_name = ?
-                 WHERE tenant = ? AND row = ? AND deleted_at IS NULL RETURNING version",
-            )
+                 WHERE tenant = ? AND row = ? AND {condition} RETURNING version"
+            ))
             .and_then(|mut statement| {
                 let values = params![
                     Millis(tx.now),

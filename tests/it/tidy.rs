@@ -47,6 +47,18 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/manage",
+        &[
+            "tiny_http",
+            "rusqlite",
+            "Timestamp::now",
+            "crate::provision",
+            "crate::http",
+            "crate::cli",
+            "SELECT ",
+        ],
+    ),
+    (
         "src/http",
         &["rusqlite", "crate::cli", "SELECT ", "INSERT INTO"],
     ),
