@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::history;
 use super::table::{self, Format};
-use super::{Failure, Outcome, existing, failure, tenant_named};
+use super::{Failure, Outcome, archive, existing, failure, tenant_named};
 use crate::error::Error;
 use crate::scim::filter::Filter;
 use crate::scim::resource;
@@ -44,6 +44,8 @@ pub(super) enum UserCommand {
         #[arg(long, value_name = "TIME", value_parser = history::time)]
         at: Option<Timestamp>,
     },
+    #[command(flatten)]
+    Archive(archive::UserCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +63,8 @@ pub(super) enum TeamCommand {
         #[arg(long, value_name = "TIME", value_parser = history::time)]
         at: Option<Timestamp>,
     },
+    #[command(flatten)]
+    Archive(archive::TeamCommand),
 }
 
 pub(super) fn users(data: &Path, format: Format, command: UserCommand) -> Outcome {
@@ -87,6 +91,7 @@ pub(super) fn users(data: &Path, format: Format, command: UserCommand) -> Outcom
             user,
             at: None,
         } => show(data, Kind::User, &tenant, &user),
+        UserCommand::Archive(command) => archive::users(data, format, command),
     }
 }
 
@@ -111,6 +116,7 @@ pub(super) fn teams(data: &Path, format: Format, command: TeamCommand) -> Outcom
             team,
             at: None,
         } => show(data, Kind::Group, &tenant, &team),
+        TeamCommand::Archive(command) => archive::teams(data, format, command),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Scripts depend on it: flag, then `ROLLCALL_…` in the environment, then default; results on stdout, talk on stderr;
 //! exit 0 done, 1 failed, 2 usage.
 
+mod archive;
 mod directory;
 mod events;
 mod history;
@@ -12,6 +13,7 @@ mod serve;
 mod table;
 mod tenant;
 mod token;
+mod undo;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,8 +23,9 @@ use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 
 use crate::error::Error;
+use crate::manage::OPERATOR;
 use crate::store::tenants::{self, Tenant};
-use crate::store::{Snapshot, Store};
+use crate::store::{Snapshot, Store, Tx};
 use table::Format;
 
 /// Single sign-on and SCIM provisioning in one executable with one SQLite file.
@@ -73,6 +76,8 @@ enum Command {
     Team(directory::TeamCommand),
     /// Say what was different in users and teams between two times
     Diff(history::Arguments),
+    /// Bring back what was removed or deactivated since some time, all of it at once
+    Undo(undo::Arguments),
     /// Show the provisioning log: each request of a provider, and what came of it
     Log(log::Arguments),
     /// Show the event feed: each change of a user, team, membership, resource, token or setting
@@ -92,6 +97,7 @@ pub fn run() -> ExitCode {
         Command::User(command) => directory::users(&arguments.data, arguments.output, command),
         Command::Team(command) => directory::teams(&arguments.data, arguments.output, command),
         Command::Diff(diff) => history::diff(&arguments.data, arguments.output, diff),
+        Command::Undo(undo) => undo::run(&arguments.data, arguments.output, undo),
         Command::Log(log) => log::run(&arguments.data, arguments.output, log),
         Command::Events(events) => events::run(&arguments.data, arguments.output, events),
         Command::Version => table::line(&format!("rollcall {}", env!("CARGO_PKG_VERSION"))),
@@ -104,7 +110,11 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(Failure::Failed(error)) => {
-            eprintln!("rollcall: {error}");
+            match error {
+                // The status is for clients.
+                Error::Scim(refusal) => eprintln!("rollcall: {}", refusal.detail()),
+                error @ Error::Internal { .. } => eprintln!("rollcall: {error}"),
+            }
             ExitCode::FAILURE
         }
     }
@@ -171,4 +181,28 @@ fn tenant_named(
             "there is no tenant called {name:?}; `rollcall tenant list` shows them"
         ))
     }))
+}
+
+/// Changes the tenant called `name` in one transaction.
+fn change<T: Send + 'static>(
+    data: &std::path::Path,
+    name: String,
+    change: impl FnOnce(&Tx<'_>, &Tenant) -> crate::error::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    existing(data)?.write(now(), move |tx| match tenant_named(tx, &name)? {
+        Ok(tenant) => change(tx, &tenant).map(Ok),
+        Err(failure) => Ok(Err(failure)),
+    })?
+}
+
+/// Looks at the tenant called `name`, in one snapshot.
+fn look<T>(
+    data: &std::path::Path,
+    name: &str,
+    look: impl FnOnce(&Snapshot<'_>, &Tenant) -> crate::error::Result<T>,
+) -> Result<T, Failure> {
+    existing(data)?.read(|snapshot| match tenant_named(snapshot, name)? {
+        Ok(tenant) => look(snapshot, &tenant).map(Ok),
+        Err(failure) => Ok(Err(failure)),
+    })?
 }

@@ -6,6 +6,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use clap::Args;
 use ipnet::IpNet;
@@ -15,6 +18,7 @@ use super::{Failure, Outcome, failure, now, table};
 use crate::http::limits::Limits;
 use crate::http::listen::{self, Stop};
 use crate::http::{self, App};
+use crate::manage::archive;
 use crate::store::tokens::{self, Secret, TokenHash, TokenKind};
 use crate::store::{Store, tenants};
 
@@ -23,6 +27,12 @@ const DEV_TENANT: &str = "dev";
 
 /// The file in the data folder that keeps `--dev`'s token, so that a client stays connected over restarts.
 const DEV_TOKEN_FILE: &str = "dev-token";
+
+/// When the archive is first looked through for what is to be purged: not while all clients connect again.
+const FIRST_PURGE: Duration = Duration::from_secs(60);
+
+/// How often after that. Retention is reckoned in days.
+const PURGE_EVERY: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -91,6 +101,7 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         keep_bodies: arguments.dev,
         stopping: Default::default(),
     });
+    let (stop_purging, purging) = purge_regularly(Arc::clone(&app))?;
     listen::serve(
         listener,
         Arc::clone(&app),
@@ -98,12 +109,37 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         arguments.trusted_proxy,
         stop,
     );
+    drop(stop_purging);
+    if purging.join().is_err() {
+        log::error!("the purging thread panicked");
+    }
     match Arc::try_unwrap(app) {
         Ok(app) => app.store.close()?,
         // A connection outlived the time to drain; the writer ends with the process, and what it acknowledged is on disk.
         Err(_) => log::warn!("stopped with requests still running"),
     }
     Ok(())
+}
+
+/// Purges what is due in all tenants, in a thread that ends when the sender is dropped.
+fn purge_regularly(app: Arc<App>) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
+    let (stop, stopped) = mpsc::channel::<()>();
+    let thread = thread::Builder::new()
+        .name("purge".to_owned())
+        .spawn(move || {
+            let mut wait = FIRST_PURGE;
+            while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                match archive::purge_everywhere(&app.store, now()) {
+                    Ok(0) => {}
+                    Ok(count) => {
+                        log::info!("purged {count} users and teams whose retention has ended");
+                    }
+                    Err(error) => log::error!("{error}"),
+                }
+                wait = PURGE_EVERY;
+            }
+        })?;
+    Ok((stop, thread))
 }
 
 fn resolved(listen: &str) -> Result<SocketAddr, Failure> {

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod roles;
 pub mod settings;
+pub mod team_copies;
 pub mod team_resources;
 pub mod tenants;
 pub mod tokens;

@@ -31,6 +31,7 @@ pub mod resources;
 pub mod roles;
 mod search;
 pub mod settings;
+pub mod team_copies;
 pub mod team_resources;
 pub mod teams;
 pub mod tenants;

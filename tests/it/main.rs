@@ -20,6 +20,7 @@ mod filters; // what filters mean: data/filters.txt over data/people.json
 mod hazards; // what brought down the server that we do without, row by row (ARCHITECTURE.md)
 mod history; // how users and teams were, and what was different between two times
 mod isolation; // one tenant's token with another tenant's ids
+mod lifecycle; // what goes and comes back: archive, restore, retention, undo
 mod log; // what the provisioning log says, and what must never be in it
 mod openapi; // static/openapi.json against what is served
 mod patches; // what PATCH does: data/patch/*.json

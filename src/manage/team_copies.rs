@@ -1,0 +1,194 @@
+//! A team as one JSON document, out and in again; and what a team owns, on its way to another.
+
+use serde_json::{Map, Value, json};
+
+use super::archive::{self, changed, joined};
+use crate::error::Result;
+use crate::scim::ScimError;
+use crate::scim::dialect;
+use crate::scim::schema::Kind;
+use crate::store::events::{self, Event};
+use crate::store::resources::{self, Stored};
+use crate::store::team_copies::{self, Belonging};
+use crate::store::{Snapshot, TenantId, Tx, archive as archived, teams};
+
+/// What a downloaded document says it is. Another layout gets another number.
+const FORMAT: &str = "rollcall team 1";
+
+/// A team, live or archived, with its members and resources. 404 where there is none with this id.
+pub fn download(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<Value> {
+    let team =
+        team_copies::team(snapshot, tenant, id)?.ok_or_else(|| unknown(id, "live or archived"))?;
+    let since = archived::get(snapshot, tenant, Kind::Group, id)?.map(|archived| archived.since);
+    let members: Vec<Value> = team_copies::members(snapshot, tenant, &team)?
+        .into_iter()
+        .map(|(id, user_name)| json!({"id": id, "userName": user_name}))
+        .collect();
+    let resources: Vec<Value> = team_copies::belongings(snapshot, tenant, &team)?
+        .iter()
+        .map(|belonging| {
+            let mut value = described(belonging);
+            value["id"] = belonging.id.as_str().into();
+            value
+        })
+        .collect();
+    Ok(json!({
+        "format": FORMAT,
+        "id": team.id,
+        "created": team.created.to_string(),
+        "lastModified": team.last_modified.to_string(),
+        "archived": since.map(|at| at.to_string()),
+        "attributes": team.document,
+        "members": members,
+        "resources": resources,
+    }))
+}
+
+/// What an import made, and whom of the members it didn't find.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The team.
+    pub team: Stored,
+    /// userNames of those who are no users of the tenant.
+    pub missing: Vec<String>,
+}
+
+/// Makes a downloaded team again, under the same ids where they are free.
+///
+/// Errors: 400 for another document, 409 where a team has its name or `externalId`.
+pub fn import(tx: &Tx<'_>, tenant: TenantId, actor: &str, copy: &Value) -> Result<Imported> {
+    if copy["format"] != FORMAT {
+        return Err(ScimError::invalid_value(format!(
+            "this is no downloaded team: its format is {}, not {FORMAT:?}",
+            copy["format"]
+        ))
+        .into());
+    }
+    let mut attributes = copy["attributes"].clone();
+    let extensions = attributes.as_object().into_iter().flat_map(Map::keys);
+    let schemas: Vec<Value> = std::iter::once(&Kind::Group.resource_type().core.id)
+        .chain(extensions.filter(|name| name.starts_with("urn:")))
+        .map(|urn| urn.as_str().into())
+        .collect();
+    if let Some(attributes) = attributes.as_object_mut() {
+        attributes.insert("schemas".to_owned(), schemas.into());
+    }
+    let document = dialect::read_resource(attributes, Kind::Group.resource_type())?.document;
+    if let Some(attribute) = resources::taken(tx, tenant, Kind::Group, &document, None)? {
+        return Err(ScimError::uniqueness(format!(
+            "{attribute} {} belongs to another team: rename or remove that one first",
+            document[attribute]
+        ))
+        .into());
+    }
+    let team = team_copies::insert(tx, tenant, text(copy, "id"), document)?;
+    changed(tx, tenant, actor, "team.created", &team, None)?;
+    let mut missing = Vec::new();
+    let mut live = Vec::new();
+    for member in list(copy, "members") {
+        let (id, user_name) = (text(member, "id"), text(member, "userName"));
+        match team_copies::join(tx, tenant, &team, id, user_name)? {
+            Some((id, true)) if !live.contains(&id) => live.push(id),
+            Some(_) => {}
+            None => missing.push(user_name.to_owned()),
+        }
+    }
+    for id in &live {
+        joined(tx, tenant, actor, &team.id, id)?;
+    }
+    for value in list(copy, "resources") {
+        let belonging = belonging(value)?;
+        let id = team_copies::insert_belonging(tx, tenant, &team, &belonging)?;
+        let after = described(&belonging);
+        let event = Event {
+            actor,
+            kind: "resource.created",
+            subject: &id,
+            object: Some(&team.id),
+            before: None,
+            after: Some(&after),
+        };
+        events::append(tx, tenant, &event)?;
+    }
+    teams::touch_members(tx, tenant, &team)?;
+    Ok(Imported { team, missing })
+}
+
+/// Gives all that one team owns, live or archived, to another live one; tells how much that is.
+///
+/// Errors: 404 where one of the two isn't there, 400 where both are the same.
+pub fn transfer(tx: &Tx<'_>, tenant: TenantId, actor: &str, from: &str, to: &str) -> Result<usize> {
+    if from == to {
+        return Err(ScimError::invalid_value("both are the same team").into());
+    }
+    let from =
+        team_copies::team(tx, tenant, from)?.ok_or_else(|| unknown(from, "live or archived"))?;
+    let to = resources::get(tx, tenant, Kind::Group, to)?.ok_or_else(|| unknown(to, "live"))?;
+    let belongings = team_copies::belongings(tx, tenant, &from)?;
+    team_copies::hand_over(tx, tenant, &from, &to)?;
+    let (before, after) = (json!({"team": from.id}), json!({"team": to.id}));
+    for belonging in &belongings {
+        let event = Event {
+            actor,
+            kind: "resource.moved",
+            subject: &belonging.id,
+            object: Some(&to.id),
+            before: Some(&before),
+            after: Some(&after),
+        };
+        events::append(tx, tenant, &event)?;
+    }
+    Ok(belongings.len())
+}
+
+/// The id of a team that is called so: an id itself, the live team with the name, or the last that was deleted with it.
+pub fn id_of(snapshot: &Snapshot<'_>, tenant: TenantId, wanted: &str) -> Result<String> {
+    if team_copies::team(snapshot, tenant, wanted)?.is_some() {
+        return Ok(wanted.to_owned());
+    }
+    if let Some(live) = resources::by_name(snapshot, tenant, Kind::Group, wanted)? {
+        return Ok(live.id);
+    }
+    archived::by_name(snapshot, tenant, Kind::Group, wanted)?
+        .map(|archived| archived.stored.id)
+        .ok_or_else(|| unknown(wanted, "live or archived").into())
+}
+
+fn unknown(wanted: &str, state: &str) -> ScimError {
+    let noun = archive::noun(Kind::Group);
+    ScimError::not_found(format!("there is no {noun} {wanted:?}, {state}"))
+}
+
+fn described(belonging: &Belonging) -> Value {
+    json!({
+        "kind": belonging.kind,
+        "name": belonging.name,
+        "url": belonging.url,
+        "data": belonging.data,
+    })
+}
+
+fn belonging(value: &Value) -> Result<Belonging> {
+    let (kind, name) = (text(value, "kind"), text(value, "name"));
+    if kind.is_empty() || name.is_empty() {
+        return Err(ScimError::invalid_value(format!(
+            "resources: each needs a kind and a name, found {value}"
+        ))
+        .into());
+    }
+    Ok(Belonging {
+        id: text(value, "id").to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        url: value["url"].as_str().map(str::to_owned),
+        data: value["data"].as_object().cloned().unwrap_or_else(Map::new),
+    })
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().map_or(&[], Vec::as_slice)
+}

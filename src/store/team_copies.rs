@@ -1,0 +1,184 @@
+//! A team with all that belongs to it, live or archived, and its way into another team or back from a file.
+
+use rusqlite::{OptionalExtension, params};
+use serde_json::{Map, Value};
+
+use super::column::{Json, Millis};
+use super::resources::{self, Stored};
+use super::{Snapshot, TenantId, Tx};
+use crate::error::{Doing, Result};
+use crate::scim::resource::{Document, fold};
+use crate::scim::schema::Kind;
+
+/// Something of an app's that a team owns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Belonging {
+    /// Its id.
+    pub id: String,
+    /// The app's word for what it is.
+    pub kind: String,
+    /// What people call it.
+    pub name: String,
+    /// Where a person opens it.
+    pub url: Option<String>,
+    /// The app's own JSON.
+    pub data: Map<String, Value>,
+}
+
+/// A team by id, live or archived.
+pub fn team(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<Option<Stored>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {} FROM resource WHERE tenant = ? AND kind = ? AND id = ?",
+            resources::COLUMNS
+        ))
+        .and_then(|mut statement| {
+            statement
+                .query_row((tenant, Kind::Group, id), resources::from_row)
+                .optional()
+        })
+        .doing("reading a team")
+}
+
+/// Id and userName of each member, live or archived, by age.
+pub fn members(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    team: &Stored,
+) -> Result<Vec<(String, String)>> {
+    snapshot
+        .conn
+        .prepare_cached(
+            "SELECT resource.id, resource.document ->> 'userName'
+             FROM team_member CROSS JOIN resource ON resource.row = team_member.member
+             WHERE team_member.team = ? AND resource.tenant = ? ORDER BY team_member.member",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_map((team.row, tenant), |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
+        .doing("reading members")
+}
+
+/// What a team owns, by age.
+pub fn belongings(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    team: &Stored,
+) -> Result<Vec<Belonging>> {
+    snapshot
+        .conn
+        .prepare_cached(
+            "SELECT id, kind, name, url, data FROM team_resource WHERE tenant = ? AND team = ? ORDER BY id",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_map((tenant, team.row), |row| {
+                    Ok(Belonging {
+                        id: row.get(0)?,
+                        kind: row.get(1)?,
+                        name: row.get(2)?,
+                        url: row.get(3)?,
+                        data: row.get::<_, Json<_>>(4)?.0,
+                    })
+                })?
+                .collect()
+        })
+        .doing("reading a team's resources")
+}
+
+/// Gives all that one team owns to another.
+pub fn hand_over(tx: &Tx<'_>, tenant: TenantId, from: &Stored, to: &Stored) -> Result<()> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE team_resource SET team = ?, last_modified = ?, version = version + 1 WHERE tenant = ? AND team = ?",
+        )
+        .and_then(|mut statement| statement.execute((to.row, Millis(tx.now), tenant, from.row)))
+        .doing("moving a team's resources")?;
+    Ok(())
+}
+
+/// Inserts a team under `id`, or under a fresh one where something has that.
+pub fn insert(tx: &Tx<'_>, tenant: TenantId, id: &str, document: Document) -> Result<Stored> {
+    let id = free(tx, "resource", id)?;
+    resources::insert_as(tx, tenant, Kind::Group, id, document)
+}
+
+/// Makes the user with this id, or else the live one with this userName, a member. Tells whether it is live; `None`
+/// where there is no such user, live or archived.
+pub fn join(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    team: &Stored,
+    id: &str,
+    user_name: &str,
+) -> Result<Option<(String, bool)>> {
+    let found: Option<(i64, String, bool)> = tx
+        .conn
+        .prepare_cached(
+            "SELECT row, id, deleted_at IS NULL FROM resource
+             WHERE tenant = ?1 AND kind = 'User' AND (id = ?2 OR (name_key = ?3 AND deleted_at IS NULL))
+             ORDER BY id = ?2 DESC LIMIT 1",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_row((tenant, id, fold(user_name)), |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+                .optional()
+        })
+        .doing("looking a member up")?;
+    let Some((row, id, live)) = found else {
+        return Ok(None);
+    };
+    tx.conn
+        .prepare_cached("INSERT INTO team_member (team, member, joined) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+        .and_then(|mut statement| statement.execute((team.row, row, Millis(tx.now))))
+        .doing("adding a member")?;
+    Ok(Some((id, live)))
+}
+
+/// Gives a team a resource, under its id or under a fresh one where another has that; tells which.
+pub fn insert_belonging(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    team: &Stored,
+    belonging: &Belonging,
+) -> Result<String> {
+    let id = free(tx, "team_resource", &belonging.id)?;
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO team_resource (id, tenant, team, kind, name, url, data, created, last_modified, version)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1)",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                id,
+                tenant,
+                team.row,
+                belonging.kind,
+                belonging.name,
+                belonging.url,
+                Json(&belonging.data),
+                Millis(tx.now),
+            ])
+        })
+        .doing("inserting a team's resource")?;
+    Ok(id)
+}
+
+/// `id` if it is one of ours in form and nothing in `table` has it, in whatever tenant; else a fresh one.
+fn free(tx: &Tx<'_>, table: &'static str, id: &str) -> Result<String> {
+    let taken = tx
+        .conn
+        .prepare_cached(&format!("SELECT 1 FROM {table} WHERE id = ?"))
+        .and_then(|mut statement| statement.exists([id]))
+        .doing("looking for an id")?;
+    let ours = uuid::Uuid::parse_str(id).is_ok_and(|parsed| parsed.to_string() == id);
+    if taken || !ours {
+        return resources::fresh_id(tx.now);
+    }
+    Ok(id.to_owned())
+}
