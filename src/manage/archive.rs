@@ -3,6 +3,7 @@
 use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 
+use super::roles;
 use crate::error::{Doing, Result};
 use crate::scim::ScimError;
 use crate::scim::resource::{self, Document};
@@ -73,12 +74,16 @@ pub fn revive(
                 joined(tx, tenant, actor, &group.id, &stored.id)?;
                 teams::touch_group(tx, tenant, &group.id)?;
             }
+            // What gives roles may have changed meanwhile.
+            roles::settle(tx, tenant, actor, &stored)?;
         }
         Kind::Group => {
             for member in teams::members(tx, tenant, &stored)? {
                 joined(tx, tenant, actor, &stored.id, &member.id)?;
             }
             teams::touch_members(tx, tenant, &stored)?;
+            let name = resource::name_of(&stored.document, Kind::Group.resource_type());
+            roles::settle_team(tx, tenant, actor, &[name], &stored)?;
         }
     }
     Ok(stored)

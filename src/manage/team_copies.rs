@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::archive::{self, changed, joined};
+use super::roles;
 use crate::error::Result;
 use crate::scim::ScimError;
-use crate::scim::dialect;
 use crate::scim::schema::Kind;
+use crate::scim::{dialect, resource};
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Stored};
 use crate::store::team_copies::{self, Belonging};
@@ -111,6 +112,8 @@ pub fn import(tx: &Tx<'_>, tenant: TenantId, actor: &str, copy: &Value) -> Resul
         events::append(tx, tenant, &event)?;
     }
     teams::touch_members(tx, tenant, &team)?;
+    let name = resource::name_of(&team.document, Kind::Group.resource_type());
+    roles::settle_members(tx, tenant, actor, &[name], &live)?;
     Ok(Imported { team, missing })
 }
 

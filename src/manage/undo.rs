@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::archive::{self, by_kind};
+use super::roles;
 use crate::access::brake;
 use crate::error::Result;
-use crate::scim::resource::fold;
+use crate::scim::resource::{self, fold};
 use crate::scim::schema::Kind;
 use crate::store::archive::Archived;
 use crate::store::events::{self, Event};
@@ -247,5 +248,6 @@ fn rejoined(tx: &Tx<'_>, tenant: TenantId, actor: &str, gaps: &[&Gap]) -> Result
         }
     }
     teams::touch(tx, tenant, &team, &ids)?;
-    Ok(())
+    let name = resource::name_of(&team.document, Kind::Group.resource_type());
+    roles::settle_members(tx, tenant, actor, &[name], &ids)
 }

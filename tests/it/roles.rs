@@ -230,3 +230,54 @@ fn roles_are_added_renamed_and_removed_when_unused() {
     assert_eq!(listed[4]["default"], json!(true));
     assert_eq!(listed[4]["people"], json!(1));
 }
+
+#[test]
+fn who_comes_back_has_the_role_that_is_theirs_now() {
+    let server = Server::start();
+    let mut fixture = Fixture::new(&server);
+    fixture.role(&["map-group", "SRE", "Team lead"]);
+    let ana = fixture.user("ana", None);
+    let team = fixture.group("SRE", &[&ana]);
+    fixture
+        .client
+        .expect(204, "DELETE", &format!("/Groups/{team}"), None);
+    assert_eq!(fixture.role_of("ana"), "Member");
+    run(&server, &["team", "restore", "--tenant", "contoso", &team]);
+    assert_eq!(fixture.role_of("ana"), "Team lead");
+
+    fixture
+        .client
+        .expect(204, "DELETE", &format!("/Users/{ana}"), None);
+    fixture.role(&["map-group", "SRE", "Responder"]);
+    run(&server, &["user", "restore", "--tenant", "contoso", &ana]);
+    assert_eq!(fixture.role_of("ana"), "Responder");
+}
+
+#[test]
+fn a_tenant_may_refuse_values_that_give_no_role() {
+    let server = Server::start();
+    let mut fixture = Fixture::new(&server);
+    let ana = fixture.user("ana", Some("Chef"));
+    run(
+        &server,
+        &["tenant", "set", "contoso", "--unmapped-role", "reject"],
+    );
+    let body = json!({ "schemas": [USER], "userName": "bob", "roleName": "chef" });
+    let refused = fixture.client.expect(400, "POST", "/Users", Some(&body));
+    assert_eq!(refused["scimType"], json!("invalidValue"));
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("\"chef\"") && detail.contains("\"Team lead\""),
+        "{detail}"
+    );
+    // What was accepted before stays, and does not stand in the way of other changes.
+    let path = format!("/Users/{ana}");
+    let title = json!([{ "op": "Replace", "path": "title", "value": "Chief" }]);
+    assert_eq!(
+        fixture.client.patch(&path, title)["roleName"],
+        json!("Chef")
+    );
+    fixture.role(&["map", "chef", "Admin"]);
+    fixture.client.expect(201, "POST", "/Users", Some(&body));
+    assert_eq!(fixture.role_of("bob"), "Admin");
+}
