@@ -40,6 +40,7 @@ pub(super) fn answer(app: &App, request: &Request, resource: Scim) -> Response {
 /// What the connection loop refused by itself, in SCIM's form; in the log too where the client is known.
 pub(super) fn loop_refusal(app: &App, head: &Head, status: u16, detail: &str) -> Response {
     let refusal = match status {
+        408 => ScimError::request_timeout(detail),
         413 => ScimError::payload_too_large(detail),
         503 => ScimError::unavailable(detail),
         500.. => ScimError::internal(format!("{detail} (request id {})", head.request_id)),

@@ -4,14 +4,11 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{Answer, words};
+use super::{Answer, secrets, words};
 use crate::error::{Error, Result};
 use crate::scim::ScimError;
 use crate::store::exchanges::{self, Exchange};
 use crate::store::{Store, TenantId, Tx};
-
-/// Longest body that the log keeps, in bytes; of a longer one it keeps the beginning.
-const BODY_MAX_BYTES: usize = 64 * 1024;
 
 /// Who asks, in what words, and how it is to be recorded.
 #[derive(Clone, Debug)]
@@ -56,7 +53,7 @@ impl Call {
             address: self.address.clone(),
             request_id: self.request_id.clone(),
             method: self.method.clone(),
-            target: words::masked_target(&self.target),
+            target: self.target.clone(),
             action,
             subject: None,
             status,
@@ -70,7 +67,7 @@ impl Call {
     }
 
     fn request_body(&self) -> Option<String> {
-        (!self.body.is_empty()).then(|| kept(words::masked_body(&self.body)))
+        (!self.body.is_empty()).then(|| self.body.clone())
     }
 }
 
@@ -94,20 +91,20 @@ impl Outcome {
         exchange.ignored = self.ignored.clone();
         if call.keep_bodies {
             exchange.request_body = call.request_body();
-            exchange.response_body = self.answer.body.as_ref().map(|body| kept(body.to_string()));
+            exchange.response_body = self.answer.body.as_ref().map(ToString::to_string);
         }
         exchange
     }
 
     /// Writes the log line in the transaction of the change itself.
     pub(super) fn recorded(self, tx: &Tx<'_>, call: &Call) -> Result<Answer> {
-        exchanges::insert(tx, &self.exchange(call))?;
+        exchanges::insert(tx, &secrets::masked(self.exchange(call)))?;
         Ok(self.answer)
     }
 
     /// Hands the log line of a read to the writer's queue.
     pub(super) fn noted(self, store: &Store, call: &Call) -> Answer {
-        store.record(self.exchange(call));
+        store.record(secrets::masked(self.exchange(call)));
         self.answer
     }
 }
@@ -134,17 +131,5 @@ pub fn record_refusal(store: &Store, call: &Call, refusal: &ScimError) {
     exchange.detail = Some(refusal.detail().to_owned());
     exchange.request_body = call.request_body();
     exchange.response_body = Some(refusal.to_json().to_string());
-    store.record(exchange);
-}
-
-/// `body` as the log keeps it: cut at a character boundary where it is too long.
-fn kept(body: String) -> String {
-    if body.len() <= BODY_MAX_BYTES {
-        return body;
-    }
-    let end = (0..=BODY_MAX_BYTES)
-        .rev()
-        .find(|&at| body.is_char_boundary(at))
-        .unwrap_or(0);
-    format!("{}… ({} bytes in all)", &body[..end], body.len())
+    store.record(secrets::masked(exchange));
 }

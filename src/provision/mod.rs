@@ -7,6 +7,7 @@
 
 mod exchange;
 mod membership;
+mod secrets;
 mod words;
 
 use std::sync::Arc;

@@ -130,6 +130,11 @@ impl ScimError {
         ScimError::new(405, None, detail)
     }
 
+    /// 408, for a body that came too slowly.
+    pub fn request_timeout(detail: impl Into<String>) -> ScimError {
+        ScimError::new(408, None, detail)
+    }
+
     /// 412, for an `If-Match` that names another version (RFC 7644 §3.14).
     pub fn precondition_failed(detail: impl Into<String>) -> ScimError {
         ScimError::new(412, None, detail)

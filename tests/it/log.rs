@@ -273,7 +273,28 @@ fn no_secret_is_ever_in_the_file() {
         "/Users",
         Some(&json!({ "schemas": [], "userName": token })),
     );
-    log(&server, 9);
+    for place in [
+        format!("/Users/{token}"),
+        format!("/{token}"),
+        format!("/Users?filter={token} eq 1"),
+        format!("/Users?sortBy={token}"),
+        format!("/Users?filter=userName eq \"{token}\""),
+    ] {
+        client.call("GET", &place, None);
+    }
+    let search = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
+        "filter": format!("password eq \"{secret}\""),
+    });
+    client.call("POST", "/.search", Some(&search));
+    for operation in [
+        json!({ "op": "replace", "path": " password", "value": secret }),
+        json!({ "op": "replace", "path": format!("password[value eq \"{secret}\"]"), "value": 1 }),
+        json!({ "op": "replace", "Path": "password", "Value": secret }),
+    ] {
+        client.call("PATCH", &path, Some(&operations(operation)));
+    }
+    log(&server, 18);
 
     let mut bytes = Vec::new();
     for name in ["rollcall.db", "rollcall.db-wal"] {
