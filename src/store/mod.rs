@@ -135,14 +135,14 @@ impl Store {
         self.writer.wait_for_commit(seen, timeout);
     }
 
-    /// Waits for what is queued, checkpoints the WAL and ends the writer. Dropping a `Store` does the same, without
-    /// telling of errors.
+    /// Waits for what is queued and ends the writer; the last process to do so empties the WAL. Dropping a `Store` does
+    /// the same, and logs errors.
     pub fn close(self) -> Result<()> {
         let Store {
             mut writer,
             readers,
         } = self;
-        // First, so that no reader keeps the checkpoint from emptying the WAL.
+        // First, so that the writer's connection is the last one and empties the WAL.
         drop(readers);
         writer.close()
     }

@@ -127,7 +127,7 @@ impl Writer {
         let its_queue = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || run(&conn, &its_queue))
+            .spawn(move || run(conn, &its_queue))
             .doing("starting the writer thread")?;
         Ok(Writer {
             queue,
@@ -205,7 +205,7 @@ impl Writer {
         drop(waited);
     }
 
-    /// Waits for what is queued, checkpoints the WAL and ends the thread.
+    /// Waits for what is queued and ends the thread.
     pub fn close(&mut self) -> Result<()> {
         let Some(thread) = self.thread.take() else {
             return Ok(());
@@ -236,10 +236,10 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// The thread.
-fn run(conn: &Connection, queue: &Queue) -> Result<()> {
+fn run(conn: Connection, queue: &Queue) -> Result<()> {
     while let Some((changes, exchanges)) = queue.next() {
         let recorded = exchanges.len() as u64;
-        match commit(conn, changes, exchanges) {
+        match commit(&conn, changes, exchanges) {
             Ok(answers) => {
                 if !answers.is_empty() {
                     queue.count_commit();
@@ -254,9 +254,11 @@ fn run(conn: &Connection, queue: &Queue) -> Result<()> {
             }
         }
     }
-    // Leaves one file, whole, for whoever copies it next.
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .doing("checkpointing the WAL")
+    // Whoever closes the file last empties the WAL into it and leaves one file, whole. A command that ends while the
+    // server runs leaves the WAL alone: the server would have to wait for it.
+    conn.close()
+        .map_err(|(_, error)| error)
+        .doing("closing the database")
 }
 
 /// One transaction. Where it fails, all answers are dropped, which tells the callers.
