@@ -151,3 +151,6 @@ impl Store {
 /// What the tests of the modules here share.
 #[cfg(test)]
 mod fixture;
+
+#[cfg(test)]
+mod tests;

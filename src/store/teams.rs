@@ -192,7 +192,8 @@ pub fn touch_group(tx: &Tx<'_>, tenant: TenantId, id: &str) -> Result<()> {
 pub fn touch_members(tx: &Tx<'_>, tenant: TenantId, group: &Stored) -> Result<()> {
     tx.conn
         .prepare_cached(
-            "UPDATE resource SET version = version + 1
+            // By row: left to itself, SQLite walks the tenant's resources and asks of each whether it is a member.
+            "UPDATE resource NOT INDEXED SET version = version + 1
              WHERE tenant = ? AND deleted_at IS NULL
                AND row IN (SELECT member FROM team_member WHERE team = ?)",
         )

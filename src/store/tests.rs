@@ -1,0 +1,97 @@
+//! What clients do again and again costs the same with 100,000 users as with ten, and with 100,000 members.
+//!
+//! Costs are counted in steps of SQLite's virtual machine and not in seconds, so that they are the same everywhere: a
+//! statement that takes more than a few hundred is interrupted, and fails.
+
+use rusqlite::Connection;
+
+use super::fixture::{Fixture, at, fixture};
+use super::resources::{self, Query, Stored};
+use super::{Tx, connection, teams};
+use crate::scim::filter::Filter;
+use crate::scim::schema::Kind;
+
+const USERS: i64 = 100_000;
+
+/// A look-up through an index takes about twenty; a scan of the users, hundreds of thousands.
+const MAX_STEPS: i32 = 500;
+
+/// Users `u1`, `u2`, … and two teams: everybody is in `all`, and the first ten are in `few`.
+fn crowd() -> (Fixture, Connection) {
+    let fixture = fixture();
+    let mut conn = connection::open(&fixture.dir.path().join("rollcall.db")).unwrap();
+    conn.execute_batch(&format!(
+        "BEGIN;
+         CREATE TEMP TABLE number AS WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {USERS})
+             SELECT i, 'u' || i AS name FROM n;
+         INSERT INTO resource (row, tenant, kind, id, name_key, display, external_id, active, created, last_modified,
+                               version, document)
+             SELECT i, {tenant}, 'User', name, name, name, 'x' || i, 1, 0, 0, 1, '{{\"userName\":\"' || name || '\"}}'
+             FROM number;
+         INSERT INTO resource_value SELECT {tenant}, 'emails.value', name || '@example.com', i FROM number;
+         INSERT INTO resource (tenant, kind, id, name_key, display, created, last_modified, version, document)
+             SELECT {tenant}, 'Group', name, name, name, 0, 0, 1, '{{\"displayName\":\"' || name || '\"}}'
+             FROM (SELECT 'all' AS name UNION SELECT 'few');
+         INSERT INTO team_member
+             SELECT row, i, 0 FROM resource JOIN number ON resource.id = 'all' OR i <= 10 WHERE kind = 'Group';
+         COMMIT;",
+        tenant = fixture.tenant.0
+    ))
+    .unwrap();
+    conn.progress_handler(MAX_STEPS, Some(|| true)).unwrap();
+    (fixture, conn)
+}
+
+#[test]
+fn with_100_000_users_and_members_nothing_common_walks_through_them() {
+    let (fixture, conn) = crowd();
+    let tenant = fixture.tenant;
+    let tx = Tx::new(&conn, at(0));
+    let get =
+        |kind, id: &str| -> Stored { resources::get(&tx, tenant, kind, id).unwrap().unwrap() };
+
+    let user = get(Kind::User, "u99999");
+    resources::by_name(&tx, tenant, Kind::User, "U99999")
+        .unwrap()
+        .unwrap();
+    resources::taken(&tx, tenant, Kind::User, &user.document, Some(user.row)).unwrap();
+    for (kind, filter) in [
+        (Kind::User, "userName eq \"U99999\""),
+        (Kind::User, "externalId eq \"x99999\""),
+        (Kind::User, "emails[value eq \"u99999@example.com\"]"),
+        (Kind::User, "id eq \"u99999\" and groups eq \"all\""),
+        (Kind::Group, "id eq \"all\" and members eq \"u99999\""),
+        (Kind::Group, "displayName eq \"All\""),
+    ] {
+        let parsed = Filter::parse(filter).unwrap();
+        let query = Query {
+            kinds: &[kind],
+            filter: Some(&parsed),
+            sort_by: None,
+            descending: false,
+            offset: 0,
+            limit: 10,
+        };
+        resources::search(&tx, tenant, &query).unwrap_or_else(|error| panic!("{filter}: {error}"));
+    }
+
+    let id = [user.id.clone()];
+    for group in ["all", "few"] {
+        let group = get(Kind::Group, group);
+        teams::remove(&tx, tenant, &group, &id).unwrap();
+        teams::add(&tx, tenant, &group, &id).unwrap().unwrap();
+        teams::touch(&tx, tenant, &group, &id).unwrap();
+    }
+    teams::groups_of(&tx, tenant, &user).unwrap();
+    resources::update(&tx, tenant, &user, user.document.clone()).unwrap();
+
+    // A small team's own costs follow its members, and not everybody else.
+    let few = get(Kind::Group, "few");
+    teams::touch_members(&tx, tenant, &few).unwrap();
+    teams::members(&tx, tenant, &few).unwrap();
+    resources::delete(&tx, tenant, &few).unwrap();
+
+    // That a walk through all would have been noticed:
+    let all = get(Kind::Group, "all");
+    teams::members(&tx, tenant, &all).unwrap_err();
+}
