@@ -170,7 +170,7 @@ CREATE TABLE team_resource (
 CREATE INDEX team_resource_team ON team_resource (team, id);
 
 -- The provisioning log: one row for each SCIM request and its answer, refusals included. An administrator reads
--- it to learn why somebody is missing. Never updated, and free of tokens and passwords.
+-- it to learn why somebody is missing. Kept for 90 days, never updated, and free of tokens and passwords.
 CREATE TABLE exchange (
     seq           INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of arrival in the log; never reused
     tenant        INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,

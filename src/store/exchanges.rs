@@ -8,6 +8,9 @@ use super::{Snapshot, TenantId, Tx, tokens};
 use crate::error::{Doing, Result};
 use crate::scim::ScimType;
 
+/// How long a line is kept, in milliseconds: 90 days.
+const KEPT_MILLIS: i64 = 90 * 24 * 60 * 60 * 1000;
+
 /// One exchange. Carries no token and no password, ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
@@ -105,7 +108,8 @@ fn scim_type(name: &str) -> Option<&'static str> {
         .find(|known| *known == name)
 }
 
-/// Writes one in this transaction; also sets the token's last use (at most once a minute).
+/// Writes one in this transaction; also sets the token's last use (at most once a minute). Takes up to two of the
+/// tenant's lines away that are older than 90 days, so that the log ends by itself and no one has to wait for that.
 pub fn insert(tx: &Tx<'_>, exchange: &Exchange) -> Result<()> {
     tx.conn
         .prepare_cached(
@@ -140,7 +144,18 @@ pub fn insert(tx: &Tx<'_>, exchange: &Exchange) -> Result<()> {
         exchange.token,
         exchange.at,
         &exchange.address,
-    )
+    )?;
+    tx.conn
+        .prepare_cached(
+            "DELETE FROM exchange WHERE at < ?2 AND seq IN
+                 (SELECT seq FROM exchange WHERE tenant = ?1 ORDER BY seq LIMIT 2)",
+        )
+        .and_then(|mut statement| {
+            let oldest_kept = exchange.at.as_millisecond() - KEPT_MILLIS;
+            statement.execute((exchange.tenant, oldest_kept))
+        })
+        .doing("removing old exchanges")?;
+    Ok(())
 }
 
 /// Up to `limit` of those after `after`, oldest first; all tenants where `tenant` is None.
@@ -280,6 +295,37 @@ mod tests {
             seqs(store.read(|snapshot| last(snapshot, None, 3))),
             [2, 3, 4]
         );
+    }
+
+    #[test]
+    fn lines_older_than_90_days_go_two_at_a_time_and_their_tenants_alone() {
+        let fixture = fixture();
+        let (ours, theirs) = (fixture.tenant, tenant(&fixture.store, "other"));
+        let days = |days: i64| at(days * 24 * 60 * 60);
+        for (tenant, day) in [
+            (theirs, 0),
+            (ours, 0),
+            (ours, 0),
+            (ours, 0),
+            (ours, 90),
+            (ours, 91),
+            (ours, 91),
+        ] {
+            let exchange = Exchange {
+                at: days(day),
+                ..exchange(tenant, 0)
+            };
+            fixture
+                .store
+                .write(at(0), move |tx| insert(tx, &exchange))
+                .unwrap();
+        }
+        let left = fixture
+            .store
+            .read(|snapshot| last(snapshot, None, 10))
+            .unwrap();
+        let seqs: Vec<i64> = left.iter().map(|recorded| recorded.seq).collect();
+        assert_eq!(seqs, [1, 5, 6, 7]);
     }
 
     #[test]

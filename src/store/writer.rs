@@ -237,6 +237,7 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
 
 /// The thread.
 fn run(conn: Connection, queue: &Queue) -> Result<()> {
+    let mut told = 0;
     while let Some((changes, exchanges)) = queue.next() {
         let recorded = exchanges.len() as u64;
         match commit(&conn, changes, exchanges) {
@@ -252,6 +253,14 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
                     .fetch_add(recorded, Ordering::Relaxed);
                 log::error!("a transaction was lost: {error}");
             }
+        }
+        let dropped = queue.dropped_exchanges.load(Ordering::Relaxed);
+        if dropped > told {
+            log::warn!(
+                "{} exchanges are missing in the provisioning log",
+                dropped - told
+            );
+            told = dropped;
         }
     }
     // Whoever closes the file last empties the WAL into it and leaves one file, whole. A command that ends while the
