@@ -13,7 +13,7 @@ use crate::error::{Doing, Result};
 
 /// How long to wait for another process that writes, as a command does while the server runs. Deleting a tenant of
 /// 100,000 users takes 2 s; clients wait about a minute for an answer.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// More than all fixed statements; what remains serves the filters that come again and again.
 const CACHED_STATEMENTS: usize = 128;

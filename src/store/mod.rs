@@ -37,6 +37,7 @@ pub mod teams;
 pub mod tenants;
 pub mod tokens;
 mod upgrade;
+mod wal;
 mod writer;
 
 /// A tenant's row number.

@@ -20,6 +20,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::Tx;
 use super::exchanges::{self, Exchange};
+use super::wal::Wal;
 use crate::error::{Doing, Result};
 
 /// Changes in one transaction at most: the first one mustn't wait long for the last.
@@ -30,6 +31,11 @@ const MAX_EXCHANGES: usize = 512;
 const MAX_WAITING_EXCHANGES: usize = 4096;
 /// How long exchanges wait for a change to come along with when nothing else is going on.
 const EXCHANGE_DELAY: Duration = Duration::from_millis(20);
+
+/// From here on the WAL is large, in bytes; SQLite by itself begins it anew at a quarter of it.
+const LARGE_WAL_BYTES: u64 = 256 * 1024 * 1024;
+/// How long changes wait for readers when the WAL is large.
+const WAIT_FOR_READERS: Duration = Duration::from_secs(5);
 
 /// Lets a caller go on, once its change is on disk. Dropped instead where the commit failed.
 type Answer = Box<dyn FnOnce() + Send>;
@@ -238,6 +244,7 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
 /// The thread.
 fn run(conn: Connection, queue: &Queue) -> Result<()> {
     let mut told = 0;
+    let mut wal = Wal::of(&conn, LARGE_WAL_BYTES, WAIT_FOR_READERS);
     while let Some((changes, exchanges)) = queue.next() {
         let recorded = exchanges.len() as u64;
         match commit(&conn, changes, exchanges) {
@@ -253,6 +260,9 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
                     .fetch_add(recorded, Ordering::Relaxed);
                 log::error!("a transaction was lost: {error}");
             }
+        }
+        if let Err(error) = wal.keep_small(&conn) {
+            log::warn!("emptying the WAL: {error}");
         }
         let dropped = queue.dropped_exchanges.load(Ordering::Relaxed);
         if dropped > told {
