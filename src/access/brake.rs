@@ -23,9 +23,13 @@ pub const DEFAULT_LIMITS: Limits = Limits {
     percent: 25,
 };
 
+/// Fewer removals than this are never a large share: in a tenant of three teams, one more or less means nothing.
+const FEWEST_FOR_SHARE: u64 = 5;
+
 /// Whether `removed` removals are unusual where `left` are still there.
 pub fn is_unusual(removed: u64, left: u64, limits: Limits) -> bool {
-    removed > limits.count || removed * 100 > (removed + left) * limits.percent
+    let is_large_share = removed * 100 > (removed + left) * limits.percent;
+    removed > limits.count || (removed >= FEWEST_FOR_SHARE && is_large_share)
 }
 
 #[cfg(test)]
@@ -40,7 +44,8 @@ mod tests {
             (5, 15, false),
             (6, 14, true),
             (1, 3, false),
-            (2, 2, true),
+            (4, 0, false),
+            (5, 0, true),
             (0, 0, false),
         ] {
             assert_eq!(

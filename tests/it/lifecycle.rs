@@ -348,6 +348,7 @@ fn remove_all(world: &mut World<'_>) {
 fn undo_brings_back_all_sorts_of_removals_and_its_dry_run_told_so() {
     let server = Server::start();
     let mut world = World::new(&server, "undo");
+    world.set(&["--removal-count", "1"]);
     let before = (world.client.all("/Users"), world.client.all("/Groups"));
     remove_all(&mut world);
     assert_ne!(world.shown()["unusual_removals"], Value::Null);
