@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
 
 use super::table::{self, Format};
 use super::{Outcome, existing, tenant_named};
@@ -47,7 +46,7 @@ pub(super) fn run(data: &Path, format: Format, arguments: Arguments) -> Outcome 
         for event in &found {
             match format {
                 Format::Table => writeln!(out, "{}", sentence(event))?,
-                Format::Json => writeln!(out, "{}", json_line(event))?,
+                Format::Json => writeln!(out, "{}", event.to_json())?,
             }
         }
         out.flush()?;
@@ -73,18 +72,4 @@ fn sentence(event: &Recorded) -> String {
     }
     text.push_str(&format!("  by {}", event.actor));
     table::printable(&text)
-}
-
-/// One line for programs, as the API shows it.
-fn json_line(event: &Recorded) -> serde_json::Value {
-    json!({
-        "seq": event.seq,
-        "at": event.at.to_string(),
-        "actor": event.actor,
-        "kind": event.kind,
-        "subject": event.subject,
-        "object": event.object,
-        "before": event.before,
-        "after": event.after,
-    })
 }

@@ -79,7 +79,7 @@ fn difference(before: Option<Past>, after: Option<Past>) -> Option<Value> {
         (None, Some(_)) => row("came"),
         (Some(_), None) => row("went"),
         (Some(before), Some(after)) => {
-            let mut parts: Vec<String> = changed_attributes(before, after)
+            let mut parts: Vec<String> = resource::differences(&before.document, &after.document)
                 .into_iter()
                 .map(str::to_owned)
                 .collect();
@@ -111,19 +111,6 @@ fn difference(before: Option<Past>, after: Option<Past>) -> Option<Value> {
         }
         (None, None) => None,
     }
-}
-
-fn changed_attributes<'a>(before: &'a Past, after: &'a Past) -> Vec<&'a str> {
-    let mut names: Vec<&str> = before
-        .document
-        .keys()
-        .chain(after.document.keys())
-        .map(String::as_str)
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.retain(|name| before.document.get(*name) != after.document.get(*name));
-    names
 }
 
 /// Prints a user or team as it was at a time, as `show` prints it as it is.

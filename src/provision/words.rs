@@ -64,7 +64,7 @@ pub(super) fn creation(verb: &str, stored: &Stored, delta: &Delta) -> String {
 pub(super) fn change(before: &Stored, after: &Stored, delta: &Delta) -> String {
     let mut parts = vec![];
     let who = subject(before);
-    let mut attributes = changed_attributes(before, after);
+    let mut attributes = resource::differences(&before.document, &after.document);
     match changed(before, after) {
         "user.deactivated" => parts.push(format!("deactivated {who}")),
         "user.activated" => parts.push(format!("reactivated {who}")),
@@ -109,20 +109,6 @@ fn members(count: usize) -> String {
     } else {
         format!("{count} members")
     }
-}
-
-/// The top-level attributes whose values differ.
-fn changed_attributes<'a>(before: &'a Stored, after: &'a Stored) -> Vec<&'a str> {
-    let mut names: Vec<&str> = before
-        .document
-        .keys()
-        .chain(after.document.keys())
-        .map(String::as_str)
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.retain(|name| before.document.get(*name) != after.document.get(*name));
-    names
 }
 
 /// What a search asked and found.

@@ -94,6 +94,19 @@ pub fn name_of<'a>(document: &'a Document, resource_type: &ResourceType) -> &'a 
         .unwrap_or_default()
 }
 
+/// The names of the attributes and extensions in which two documents differ, in order.
+pub fn differences<'a>(before: &'a Document, after: &'a Document) -> Vec<&'a str> {
+    let mut names: Vec<&str> = before
+        .keys()
+        .chain(after.keys())
+        .map(String::as_str)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| before.get(*name) != after.get(*name));
+    names
+}
+
 /// Whether a key of a document is an extension's URN and not an attribute's name.
 pub(super) fn is_urn(key: &str) -> bool {
     starts_with(key, "urn:")

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::Row;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::column::{Json, Millis};
 use super::{Snapshot, TenantId, Tx};
@@ -45,6 +45,22 @@ pub struct Recorded {
     pub before: Option<Value>,
     /// What there is now.
     pub after: Option<Value>,
+}
+
+impl Recorded {
+    /// The event as the API and the command line show it.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "seq": self.seq,
+            "at": self.at.to_string(),
+            "actor": self.actor,
+            "kind": self.kind,
+            "subject": self.subject,
+            "object": self.object,
+            "before": self.before,
+            "after": self.after,
+        })
+    }
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Recorded> {
@@ -118,7 +134,6 @@ pub fn after(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
     use crate::store::fixture::{at, fixture, tenant};

@@ -46,22 +46,9 @@ pub(super) fn answer(app: &App, tenant: TenantId, query: &Query) -> Result<Respo
                 .last()
                 .filter(|_| found.len() == limit)
                 .map_or(newest, |event| event.seq);
-            let found: Vec<Value> = found.iter().map(show).collect();
+            let found: Vec<Value> = found.iter().map(Recorded::to_json).collect();
             return Ok(reply(200, &json!({ "events": found, "last": last })));
         }
         app.store.wait_for_commit(seen, left.min(LOOK_EVERY));
     }
-}
-
-fn show(event: &Recorded) -> Value {
-    json!({
-        "seq": event.seq,
-        "at": event.at.to_string(),
-        "actor": event.actor,
-        "kind": event.kind,
-        "subject": event.subject,
-        "object": event.object,
-        "before": event.before,
-        "after": event.after,
-    })
 }
