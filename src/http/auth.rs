@@ -53,16 +53,7 @@ fn holder(store: &Store, head: &Head, kind: TokenKind) -> Result<Caller> {
             }
         })
     })?;
-    let hash = TokenHash::of(token);
-    let found = store.read(|snapshot| {
-        let Some(token) = tokens::by_hash(snapshot, &hash)? else {
-            return Ok(None);
-        };
-        let Some(tenant) = tenants::by_id(snapshot, token.tenant)? else {
-            return Ok(None);
-        };
-        Ok(Some(Caller { token, tenant }))
-    })?;
+    let found = find(store, token)?;
     match found {
         Some(caller) if caller.token.revoked.is_none() && caller.token.kind == kind => {
             if caller
@@ -81,6 +72,24 @@ fn holder(store: &Store, head: &Head, kind: TokenKind) -> Result<Caller> {
              compare it with the Secret Token of the tenant",
         )),
     }
+}
+
+/// Whose token a request shows, valid or not: so that a tenant's log can tell why its own client is refused.
+pub(super) fn whose(store: &Store, head: &Head) -> Result<Option<Caller>> {
+    bearer(head).map_or(Ok(None), |token| find(store, token))
+}
+
+fn find(store: &Store, token: &str) -> Result<Option<Caller>> {
+    let hash = TokenHash::of(token);
+    store.read(|snapshot| {
+        let Some(token) = tokens::by_hash(snapshot, &hash)? else {
+            return Ok(None);
+        };
+        let Some(tenant) = tenants::by_id(snapshot, token.tenant)? else {
+            return Ok(None);
+        };
+        Ok(Some(Caller { token, tenant }))
+    })
 }
 
 fn refused(detail: &str) -> Error {

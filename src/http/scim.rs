@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::App;
+use super::auth::{self, Caller};
 use super::request::{Head, Request, Response};
 use super::route::Scim;
-use super::{App, auth};
 use crate::error::{Error, Result};
 use crate::provision::{self, Answer, Call, Target};
 use crate::scim::message::{self, Projection, SearchRequest};
@@ -46,7 +47,8 @@ pub(super) fn loop_refusal(app: &App, head: &Head, status: u16, detail: &str) ->
         500.. => ScimError::internal(format!("{detail} (request id {})", head.request_id)),
         _ => ScimError::invalid_syntax(detail),
     };
-    if let Ok(call) = call(app, head, &[]) {
+    if let Ok(caller) = auth::caller(&app.store, head) {
+        let call = described(app, head, &[], &caller);
         provision::record_refusal(&app.store, &call, &refusal);
     }
     json(status, &refusal.to_json())
@@ -216,15 +218,29 @@ fn perform(
     Ok(answer)
 }
 
-/// Who asks, and what the log is to say about it. 401 for who shows no valid token.
+/// Who asks, and what the log is to say about it.
+///
+/// Errors: 401 for who shows no valid token. If it was a tenant's once, or is its token for apps, the tenant's log says so.
 fn call(app: &App, head: &Head, body: &[u8]) -> Result<Call> {
-    let caller = auth::caller(&app.store, head)?;
+    match auth::caller(&app.store, head) {
+        Ok(caller) => Ok(described(app, head, body, &caller)),
+        Err(error) => {
+            if let (Error::Scim(refusal), Some(caller)) = (&error, auth::whose(&app.store, head)?) {
+                let call = described(app, head, &[], &caller);
+                provision::record_refusal(&app.store, &call, refusal);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn described(app: &App, head: &Head, body: &[u8], caller: &Caller) -> Call {
     let target = if head.query.is_empty() {
         head.path.clone()
     } else {
         format!("{}?{}", head.path, head.query)
     };
-    Ok(Call {
+    Call {
         tenant: caller.tenant.id,
         paused: caller.tenant.paused.is_some(),
         token: caller.token.id,
@@ -237,7 +253,7 @@ fn call(app: &App, head: &Head, body: &[u8]) -> Result<Call> {
         base: base(app, head),
         body: String::from_utf8_lossy(body).into_owned(),
         keep_bodies: app.keep_bodies,
-    })
+    }
 }
 
 fn base(app: &App, head: &Head) -> String {

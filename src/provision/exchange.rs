@@ -8,7 +8,7 @@ use super::{Answer, secrets, words};
 use crate::error::{Error, Result};
 use crate::scim::ScimError;
 use crate::store::exchanges::{self, Exchange};
-use crate::store::{Store, TenantId, Tx};
+use crate::store::{Store, TenantId, Tx, removals};
 
 /// Who asks, in what words, and how it is to be recorded.
 #[derive(Clone, Debug)]
@@ -97,7 +97,11 @@ impl Outcome {
     }
 
     /// Writes the log line in the transaction of the change itself.
-    pub(super) fn recorded(self, tx: &Tx<'_>, call: &Call) -> Result<Answer> {
+    pub(super) fn recorded(mut self, tx: &Tx<'_>, call: &Call) -> Result<Answer> {
+        if removals::unusual_since(tx, call.tenant)? == Some(tx.now) {
+            self.action
+                .push_str("; removals are unusual by now, nothing is purged");
+        }
         exchanges::insert(tx, &secrets::masked(self.exchange(call)))?;
         Ok(self.answer)
     }

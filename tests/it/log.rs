@@ -144,6 +144,42 @@ fn keeps_the_body_and_the_reason_of_what_was_refused() {
 }
 
 #[test]
+fn tells_a_tenant_why_its_own_token_is_refused() {
+    let server = Server::start();
+    let tenant = Tenant::create(&server, "contoso");
+    run(&server, &["token", "revoke", "--tenant", "contoso", "1"]);
+    ScimClient::new(&server, "rcs_of_nobody").call("GET", "/Users", None);
+    tenant.client().expect(401, "GET", "/Users", None);
+    let lines = log(&server, 1);
+    assert_eq!((lines.len(), &lines[0]["status"]), (1, &json!(401)));
+    assert!(lines[0]["detail"].as_str().unwrap().contains("revoked"));
+}
+
+#[test]
+fn says_which_removal_made_removals_unusual() {
+    let server = Server::start();
+    let mut client = Tenant::create(&server, "contoso").client();
+    let teams: Vec<String> = (0..6)
+        .map(|n| {
+            client.create(
+                "/Groups",
+                &json!({ "schemas": [GROUP], "displayName": format!("t{n}") }),
+            )
+        })
+        .collect();
+    for team in &teams {
+        std::thread::sleep(Duration::from_millis(2)); // each in a millisecond of its own
+        client.expect(204, "DELETE", &format!("/Groups/{team}"), None);
+    }
+    let lines = log(&server, 12);
+    let said: Vec<bool> = actions(&lines[6..])
+        .iter()
+        .map(|action| action.contains("unusual"))
+        .collect();
+    assert_eq!(said, [false, false, false, false, true, false]);
+}
+
+#[test]
 fn dev_keeps_all_bodies() {
     let server = Server::start_dev();
     let mut client = ScimClient::new(&server, &server.token);
