@@ -4,13 +4,14 @@ use serde_json::{Map, Value, json};
 
 use super::archive::{self, changed, joined};
 use super::roles;
+use super::team_resources::{self, append, told};
 use crate::error::Result;
 use crate::scim::ScimError;
 use crate::scim::schema::Kind;
 use crate::scim::{dialect, resource};
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Stored};
-use crate::store::team_copies::{self, Belonging};
+use crate::store::team_copies;
 use crate::store::{Snapshot, TenantId, Tx, archive as archived, teams};
 
 /// What a downloaded document says it is. Another layout gets another number.
@@ -26,10 +27,10 @@ pub fn download(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<V
         .map(|(id, user_name)| json!({"id": id, "userName": user_name}))
         .collect();
     let resources: Vec<Value> = team_copies::belongings(snapshot, tenant, &team)?
-        .iter()
-        .map(|belonging| {
-            let mut value = described(belonging);
-            value["id"] = belonging.id.as_str().into();
+        .into_iter()
+        .map(|(id, draft)| {
+            let mut value = told(&draft);
+            value["id"] = id.into();
             value
         })
         .collect();
@@ -98,18 +99,16 @@ pub fn import(tx: &Tx<'_>, tenant: TenantId, actor: &str, copy: &Value) -> Resul
         joined(tx, tenant, actor, &team.id, id)?;
     }
     for value in list(copy, "resources") {
-        let belonging = belonging(value)?;
-        let id = team_copies::insert_belonging(tx, tenant, &team, &belonging)?;
-        let after = described(&belonging);
-        let event = Event {
+        let draft = team_resources::read(value).map_err(|refusal| refusal.at("resources"))?;
+        let made = team_copies::insert_belonging(tx, tenant, &team, text(value, "id"), draft)?;
+        let after = told(&made.draft);
+        append(
+            tx,
+            tenant,
             actor,
-            kind: "resource.created",
-            subject: &id,
-            object: Some(&team.id),
-            before: None,
-            after: Some(&after),
-        };
-        events::append(tx, tenant, &event)?;
+            ("resource.created", &made),
+            (None, Some(&after)),
+        )?;
     }
     teams::touch_members(tx, tenant, &team)?;
     let name = resource::name_of(&team.document, Kind::Group.resource_type());
@@ -130,11 +129,11 @@ pub fn transfer(tx: &Tx<'_>, tenant: TenantId, actor: &str, from: &str, to: &str
     let belongings = team_copies::belongings(tx, tenant, &from)?;
     team_copies::hand_over(tx, tenant, &from, &to)?;
     let (before, after) = (json!({"team": from.id}), json!({"team": to.id}));
-    for belonging in &belongings {
+    for (id, _) in &belongings {
         let event = Event {
             actor,
             kind: "resource.moved",
-            subject: &belonging.id,
+            subject: id,
             object: Some(&to.id),
             before: Some(&before),
             after: Some(&after),
@@ -160,32 +159,6 @@ pub fn id_of(snapshot: &Snapshot<'_>, tenant: TenantId, wanted: &str) -> Result<
 fn unknown(wanted: &str, state: &str) -> ScimError {
     let noun = archive::noun(Kind::Group);
     ScimError::not_found(format!("there is no {noun} {wanted:?}, {state}"))
-}
-
-fn described(belonging: &Belonging) -> Value {
-    json!({
-        "kind": belonging.kind,
-        "name": belonging.name,
-        "url": belonging.url,
-        "data": belonging.data,
-    })
-}
-
-fn belonging(value: &Value) -> Result<Belonging> {
-    let (kind, name) = (text(value, "kind"), text(value, "name"));
-    if kind.is_empty() || name.is_empty() {
-        return Err(ScimError::invalid_value(format!(
-            "resources: each needs a kind and a name, found {value}"
-        ))
-        .into());
-    }
-    Ok(Belonging {
-        id: text(value, "id").to_owned(),
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-        url: value["url"].as_str().map(str::to_owned),
-        data: value["data"].as_object().cloned().unwrap_or_else(Map::new),
-    })
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {

@@ -1,29 +1,14 @@
 //! A team with all that belongs to it, live or archived, and its way into another team or back from a file.
 
-use rusqlite::{OptionalExtension, params};
-use serde_json::{Map, Value};
+use rusqlite::OptionalExtension;
 
 use super::column::{Json, Millis};
 use super::resources::{self, Stored};
+use super::team_resources::{self, Draft, TeamResource};
 use super::{Snapshot, TenantId, Tx};
 use crate::error::{Doing, Result};
 use crate::scim::resource::{Document, fold};
 use crate::scim::schema::Kind;
-
-/// Something of an app's that a team owns.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Belonging {
-    /// Its id.
-    pub id: String,
-    /// The app's word for what it is.
-    pub kind: String,
-    /// What people call it.
-    pub name: String,
-    /// Where a person opens it.
-    pub url: Option<String>,
-    /// The app's own JSON.
-    pub data: Map<String, Value>,
-}
 
 /// A team by id, live or archived.
 pub fn team(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<Option<Stored>> {
@@ -62,12 +47,12 @@ pub fn members(
         .doing("reading members")
 }
 
-/// What a team owns, by age.
+/// What a team owns, live or archived, by age: each with its id.
 pub fn belongings(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     team: &Stored,
-) -> Result<Vec<Belonging>> {
+) -> Result<Vec<(String, Draft)>> {
     snapshot
         .conn
         .prepare_cached(
@@ -76,13 +61,13 @@ pub fn belongings(
         .and_then(|mut statement| {
             statement
                 .query_map((tenant, team.row), |row| {
-                    Ok(Belonging {
-                        id: row.get(0)?,
+                    let draft = Draft {
                         kind: row.get(1)?,
                         name: row.get(2)?,
                         url: row.get(3)?,
                         data: row.get::<_, Json<_>>(4)?.0,
-                    })
+                    };
+                    Ok((row.get(0)?, draft))
                 })?
                 .collect()
         })
@@ -140,33 +125,16 @@ pub fn join(
     Ok(Some((id, live)))
 }
 
-/// Gives a team a resource, under its id or under a fresh one where another has that; tells which.
+/// Gives a team a resource, under this id or under a fresh one where another has that.
 pub fn insert_belonging(
     tx: &Tx<'_>,
     tenant: TenantId,
     team: &Stored,
-    belonging: &Belonging,
-) -> Result<String> {
-    let id = free(tx, "team_resource", &belonging.id)?;
-    tx.conn
-        .prepare_cached(
-            "INSERT INTO team_resource (id, tenant, team, kind, name, url, data, created, last_modified, version)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1)",
-        )
-        .and_then(|mut statement| {
-            statement.execute(params![
-                id,
-                tenant,
-                team.row,
-                belonging.kind,
-                belonging.name,
-                belonging.url,
-                Json(&belonging.data),
-                Millis(tx.now),
-            ])
-        })
-        .doing("inserting a team's resource")?;
-    Ok(id)
+    id: &str,
+    draft: Draft,
+) -> Result<TeamResource> {
+    let id = free(tx, "team_resource", id)?;
+    team_resources::insert_as(tx, tenant, team, id, draft)
 }
 
 /// `id` if it is one of ours in form and nothing in `table` has it, in whatever tenant; else a fresh one.

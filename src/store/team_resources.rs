@@ -90,7 +90,17 @@ pub fn of_team(
 
 /// Stores a new one.
 pub fn insert(tx: &Tx<'_>, tenant: TenantId, team: &Stored, draft: Draft) -> Result<TeamResource> {
-    let id = fresh_id(tx.now)?;
+    insert_as(tx, tenant, team, fresh_id(tx.now)?, draft)
+}
+
+/// Stores one under an id that nothing has.
+pub(super) fn insert_as(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    team: &Stored,
+    id: String,
+    draft: Draft,
+) -> Result<TeamResource> {
     tx.conn
         .prepare_cached(
             "INSERT INTO team_resource (id, tenant, team, kind, name, url, data, created, last_modified, version)

@@ -320,6 +320,28 @@ fn what_a_team_owns_comes_back_with_it_and_can_go_to_another() {
     document["id"] = json!("not an id of ours");
     let monitor = json!({"id": "018bcfe5-6800-7965-845e-0e543c594ed4", "kind": "monitor", "name": "db",
                          "url": "https://m.example/1", "data": {"a": 1}});
+    // What an app may not register can't come in by a file either, and nothing of that file stays.
+    for (key, value) in [
+        ("url", json!("javascript:x")),
+        ("kind", json!("")),
+        ("data", json!([1])),
+    ] {
+        let mut wrong = monitor.clone();
+        wrong[key] = value;
+        let mut document = document.clone();
+        document["resources"] = json!([monitor, wrong]);
+        let refused = world
+            .store
+            .write(at(1), move |tx| {
+                team_copies::import(tx, tenant, "operator", &document)
+            })
+            .unwrap_err();
+        assert!(
+            refused.to_string().contains(&format!("resources: {key}")),
+            "{refused}"
+        );
+    }
+    assert_eq!(world.events("resource.created"), 0);
     document["resources"] = json!([monitor]);
     let imported = world
         .store

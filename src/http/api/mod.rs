@@ -205,7 +205,7 @@ fn change(
         (Api::TeamResources(team), _) => {
             let (team, draft) = (
                 team.clone(),
-                show::draft(message::parse_json(&request.body)?)?,
+                team_resources::read(&message::parse_json(&request.body)?)?,
             );
             let made = app.store.write(now, move |tx| {
                 team_resources::create(tx, tenant, &actor, &team, draft)
@@ -220,7 +220,7 @@ fn change(
         (Api::Resource(id), "PUT") => {
             let (id, draft) = (
                 id.clone(),
-                show::draft(message::parse_json(&request.body)?)?,
+                team_resources::read(&message::parse_json(&request.body)?)?,
             );
             let after = app.store.write(now, move |tx| {
                 team_resources::replace(tx, tenant, &actor, (&id, if_match.as_deref()), draft)
