@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::history;
 use super::table::{self, Format};
-use super::{Failure, Outcome, archive, existing, failure, tenant_named};
+use super::{Failure, Outcome, archive, failure, look};
 use crate::error::Error;
 use crate::scim::filter::Filter;
 use crate::scim::resource;
@@ -127,7 +127,6 @@ fn list(
     listing: Listing,
     columns: &[(&str, &str)],
 ) -> Outcome {
-    let store = existing(data)?;
     let filter = match &listing.filter {
         None => None,
         Some(text) => {
@@ -144,19 +143,15 @@ fn list(
         offset: 0,
         limit: listing.limit,
     };
-    let (rows, total) = store.read(|snapshot| {
-        let tenant = match tenant_named(snapshot, &listing.tenant)? {
-            Ok(tenant) => tenant,
-            Err(failure) => return Ok(Err(failure)),
-        };
+    let (rows, total) = look(data, &listing.tenant, |snapshot, tenant| {
         let page = resources::search(snapshot, tenant.id, &query)?;
         let rows = page
             .resources
             .iter()
             .map(|stored| row(snapshot, tenant.id, stored))
             .collect::<crate::error::Result<Vec<Value>>>()?;
-        Ok(Ok((rows, page.total)))
-    })??;
+        Ok((rows, page.total))
+    })?;
     table::print(format, columns, &rows)?;
     if total > rows.len() as u64 {
         eprintln!("{} of {total}; --limit shows more", rows.len());
@@ -187,12 +182,7 @@ fn row(
 
 /// Prints one resource as a SCIM client would see it, without URLs.
 fn show(data: &Path, kind: Kind, tenant: &str, wanted: &str) -> Outcome {
-    let store = existing(data)?;
-    let shown = store.read(|snapshot| {
-        let tenant = match tenant_named(snapshot, tenant)? {
-            Ok(tenant) => tenant,
-            Err(failure) => return Ok(Err(failure)),
-        };
+    let shown = look(data, tenant, |snapshot, tenant| {
         let Some(stored) = resources::get(snapshot, tenant.id, kind, wanted)?.map_or_else(
             || resources::by_name(snapshot, tenant.id, kind, wanted),
             |found| Ok(Some(found)),
@@ -224,11 +214,8 @@ fn show(data: &Path, kind: Kind, tenant: &str, wanted: &str) -> Outcome {
 
 /// Prints one resource as it was at a time, by what it was called then, or by its id.
 fn show_at(data: &Path, kind: Kind, tenant: &str, wanted: &str, at: Timestamp) -> Outcome {
-    let shown = existing(data)?.read(|snapshot| {
-        let tenant = match tenant_named(snapshot, tenant)? {
-            Ok(tenant) => tenant.id,
-            Err(failure) => return Ok(Err(failure)),
-        };
+    let shown = look(data, tenant, |snapshot, tenant| {
+        let tenant = tenant.id;
         let id =
             past::named(snapshot, tenant, kind, wanted, at)?.unwrap_or_else(|| wanted.to_owned());
         Ok(history::show(snapshot, tenant, kind, &id, at)?.ok_or_else(|| missing(kind, wanted)))

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::table::{self, Format};
-use super::{Failure, Outcome, existing, failure, tenant_named};
+use super::{Outcome, failure, look};
 use crate::scim::resource;
 use crate::scim::schema::Kind;
 use crate::store::history::{self, Past};
@@ -40,19 +40,16 @@ pub(super) fn diff(data: &Path, format: Format, arguments: Arguments) -> Outcome
     if to < from {
         return Err(failure("--to is before --from"));
     }
-    let rows = existing(data)?.read(|snapshot| {
-        let tenant = match tenant_named(snapshot, &arguments.tenant)? {
-            Ok(tenant) => tenant.id,
-            Err(failure) => return Ok(Err(failure)),
-        };
+    let rows = look(data, &arguments.tenant, |snapshot, tenant| {
+        let tenant = tenant.id;
         let mut rows = Vec::new();
         for id in history::touched(snapshot, tenant, from, to)? {
             let before = history::at(snapshot, tenant, &id, from)?;
             let after = history::at(snapshot, tenant, &id, to)?;
             rows.extend(difference(before, after));
         }
-        Ok(Ok::<_, Failure>(rows))
-    })??;
+        Ok(rows)
+    })?;
     let columns = [
         ("WHAT", "what"),
         ("NAME", "name"),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::table::{self, Format};
-use super::{Failure, Outcome, existing, failure, now, tenant_named};
+use super::{Failure, Outcome, failure, look};
 use crate::access::roles::Role;
 use crate::manage::OPERATOR;
 use crate::manage::roles::{self as manage, Giver};
@@ -143,9 +143,8 @@ impl Place {
         &self,
         question: impl FnOnce(&Snapshot<'_>, TenantId) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        existing(&self.data)?.read(|snapshot| match tenant_named(snapshot, &self.tenant)? {
-            Ok(tenant) => Ok(question(snapshot, tenant.id)),
-            Err(failure) => Ok(Err(failure)),
+        look(&self.data, &self.tenant, |snapshot, tenant| {
+            Ok(question(snapshot, tenant.id))
         })?
     }
 
@@ -154,12 +153,11 @@ impl Place {
         self,
         change: impl FnOnce(&Tx<'_>, TenantId) -> Result<(), Failure> + Send + 'static,
     ) -> Outcome {
-        existing(&self.data)?.write(now(), move |tx| match tenant_named(tx, &self.tenant)? {
-            Ok(tenant) => match change(tx, tenant.id) {
+        super::change(&self.data, self.tenant, move |tx, tenant| {
+            match change(tx, tenant.id) {
                 Err(Failure::Failed(error)) => Err(error),
                 said => Ok(said),
-            },
-            Err(failure) => Ok(Err(failure)),
+            }
         })?
     }
 

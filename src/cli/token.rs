@@ -7,7 +7,7 @@ use jiff::ToSpan;
 use serde_json::json;
 
 use super::table::{self, Format};
-use super::{Outcome, existing, failure, now, tenant_named};
+use super::{Outcome, change, failure, look, now};
 use crate::manage::{self, OPERATOR};
 use crate::store::tokens::{self, Scope, Secret, TokenKind};
 
@@ -48,7 +48,6 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
-    let store = existing(data)?;
     match command {
         Command::Create {
             tenant,
@@ -58,8 +57,7 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             scope,
         } => {
             let kind = if api { TokenKind::Api } else { TokenKind::Scim };
-            let now = now();
-            let expires = expires.map(|days| now + (i64::from(days) * 24).hours());
+            let expires = expires.map(|days| now() + (i64::from(days) * 24).hours());
             let secret = Secret::generate(kind)?;
             let new = manage::tokens::New {
                 kind,
@@ -67,24 +65,19 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
                 expires,
                 scopes: if api { scope } else { vec![] },
             };
-            let (token, secret) =
-                store.write(now, move |tx| match tenant_named(tx, &tenant)? {
-                    Ok(tenant) => Ok(Ok((
-                        manage::tokens::create(tx, tenant.id, OPERATOR, &secret, &new)?,
-                        secret,
-                    ))),
-                    Err(failure) => Ok(Err(failure)),
-                })??;
+            let (token, secret) = change(data, tenant, move |tx, tenant| {
+                let token = manage::tokens::create(tx, tenant.id, OPERATOR, &secret, &new)?;
+                Ok((token, secret))
+            })?;
             match format {
                 Format::Table => table::line(secret.reveal()),
                 Format::Json => table::json(&json!({ "id": token.id, "token": secret.reveal() })),
             }
         }
         Command::List { tenant } => {
-            let tokens = store.read(|snapshot| match tenant_named(snapshot, &tenant)? {
-                Ok(tenant) => tokens::list(snapshot, tenant.id).map(Ok),
-                Err(failure) => Ok(Err(failure)),
-            })??;
+            let tokens = look(data, &tenant, |snapshot, tenant| {
+                tokens::list(snapshot, tenant.id)
+            })?;
             let now = now();
             let rows: Vec<_> = tokens
                 .into_iter()
@@ -126,10 +119,9 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             table::print(format, &columns, &rows)
         }
         Command::Revoke { tenant, id } => {
-            let revoked = store.write(now(), move |tx| match tenant_named(tx, &tenant)? {
-                Ok(tenant) => manage::tokens::revoke(tx, tenant.id, OPERATOR, id).map(Ok),
-                Err(failure) => Ok(Err(failure)),
-            })??;
+            let revoked = change(data, tenant, move |tx, tenant| {
+                manage::tokens::revoke(tx, tenant.id, OPERATOR, id)
+            })?;
             if revoked {
                 Ok(())
             } else {

@@ -255,19 +255,11 @@ pub fn rename(tx: &Tx<'_>, tenant: TenantId, actor: &str, role: &Role, name: &st
         return Ok(false);
     }
     roles::rename(tx, tenant, role.id, name)?;
-    let after = shown(&Role {
+    let after = Role {
         name: name.to_owned(),
         ..role.clone()
-    });
-    defined(
-        tx,
-        tenant,
-        actor,
-        "role.changed",
-        &role.name,
-        Some(&shown(role)),
-        Some(&after),
-    )?;
+    };
+    redefined(tx, tenant, actor, role, &after)?;
     Ok(true)
 }
 
@@ -280,19 +272,11 @@ pub fn set_opens_settings(
     opens: bool,
 ) -> Result<()> {
     roles::set_opens_settings(tx, tenant, role.id, opens)?;
-    let after = shown(&Role {
+    let after = Role {
         opens_settings: opens,
         ..role.clone()
-    });
-    defined(
-        tx,
-        tenant,
-        actor,
-        "role.changed",
-        &role.name,
-        Some(&shown(role)),
-        Some(&after),
-    )
+    };
+    redefined(tx, tenant, actor, role, &after)
 }
 
 /// Puts a role at a rank, 1 being the highest, and settles everybody.
@@ -306,19 +290,11 @@ pub fn reorder(tx: &Tx<'_>, tenant: TenantId, actor: &str, role: &Role, rank: us
     order.insert(at, role.id);
     roles::reorder(tx, tenant, &order)?;
     let rank = i64::try_from(at + 1).unwrap_or(i64::MAX);
-    let after = shown(&Role {
+    let after = Role {
         rank,
         ..role.clone()
-    });
-    defined(
-        tx,
-        tenant,
-        actor,
-        "role.changed",
-        &role.name,
-        Some(&shown(role)),
-        Some(&after),
-    )?;
+    };
+    redefined(tx, tenant, actor, role, &after)?;
     settle_all(tx, tenant, actor)
 }
 
@@ -337,6 +313,18 @@ pub fn remove(tx: &Tx<'_>, tenant: TenantId, actor: &str, role: &Role) -> Result
         None,
     )?;
     Ok(true)
+}
+
+fn redefined(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    actor: &str,
+    before: &Role,
+    after: &Role,
+) -> Result<()> {
+    let (was, is) = (shown(before), shown(after));
+    let kind = "role.changed";
+    defined(tx, tenant, actor, kind, &before.name, Some(&was), Some(&is))
 }
 
 fn shown(role: &Role) -> Value {

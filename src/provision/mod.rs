@@ -94,9 +94,6 @@ pub fn create(
                 Some(ids) if !ids.is_empty() => membership::replace(tx, &call, stored, &ids)?,
                 _ => (stored, Delta::default()),
             };
-            if kind == Kind::User {
-                roles::settle(tx, call.tenant, &call.actor(), &stored)?;
-            }
             let answer = shown(tx, &call, 201, &stored, &projection)?;
             let action = words::creation(verb, &stored, &delta);
             Outcome {
@@ -362,6 +359,9 @@ fn insert(tx: &Tx<'_>, call: &Call, kind: Kind, document: Document) -> Result<St
         None,
         Some(&stored.document),
     )?;
+    if kind == Kind::User {
+        roles::settle(tx, call.tenant, &call.actor(), &stored)?;
+    }
     Ok(stored)
 }
 
