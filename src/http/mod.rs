@@ -76,7 +76,7 @@ impl Handler for App {
 
     fn answer(&self, request: Request) -> Response {
         match route::route(&request.head) {
-            Route::Scim(resource) => scim::answer(self, &request, resource),
+            Route::Scim(resource) => scim::answer(self, request, resource),
             Route::Api(address) => api::answer(self, &request, &address),
             Route::Health => pages::health(&request.head),
             Route::Ready => pages::ready(self, &request.head),

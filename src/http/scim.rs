@@ -24,13 +24,14 @@ const BODY_TYPES: [&str; 3] = [SCIM_JSON, "application/json", "text/json"];
 const PAUSE_RETRY_SECS: &str = "300";
 
 /// Answers one request.
-pub(super) fn answer(app: &App, request: &Request, resource: Scim) -> Response {
-    let head = &request.head;
+pub(super) fn answer(app: &App, request: Request, resource: Scim) -> Response {
+    let Request { head, body } = request;
+    let head = &head;
     let outcome = match &resource {
         Scim::ServiceProviderConfig | Scim::ResourceTypes(_) | Scim::Schemas(_) => {
             discover(app, head, &resource)
         }
-        _ => serve(app, request, &resource),
+        _ => serve(app, head, body, &resource),
     };
     match outcome {
         Ok(answer) => reply(answer),
@@ -48,7 +49,7 @@ pub(super) fn loop_refusal(app: &App, head: &Head, status: u16, detail: &str) ->
         _ => ScimError::invalid_syntax(detail),
     };
     if let Ok(caller) = auth::caller(&app.store, head) {
-        let call = described(app, head, &[], &caller);
+        let call = described(app, head, vec![], &caller);
         provision::record_refusal(&app.store, &call, &refusal);
     }
     json(status, &refusal.to_json())
@@ -99,10 +100,9 @@ fn listed(all: Vec<Value>, id: Option<&str>) -> Result<Value> {
 }
 
 /// Everything that needs a token.
-fn serve(app: &App, request: &Request, resource: &Scim) -> Result<Answer> {
-    let head = &request.head;
-    let call = Arc::new(call(app, head, &request.body)?);
-    perform(app, request, resource, &call).map_err(|unrecorded| match unrecorded {
+fn serve(app: &App, head: &Head, body: Vec<u8>, resource: &Scim) -> Result<Answer> {
+    let call = Arc::new(call(app, head, body)?);
+    perform(app, head, resource, &call).map_err(|unrecorded| match unrecorded {
         Refused::Here(refusal) => {
             provision::record_refusal(&app.store, &call, &refusal);
             refusal.into()
@@ -133,11 +133,10 @@ impl From<Error> for Refused {
 
 fn perform(
     app: &App,
-    request: &Request,
+    head: &Head,
     resource: &Scim,
     call: &Arc<Call>,
 ) -> std::result::Result<Answer, Refused> {
-    let head = &request.head;
     let store = &app.store;
     if call.paused {
         return Err(ScimError::unavailable(
@@ -156,7 +155,8 @@ fn perform(
             provision::search(store, call, &[*kind], &SearchRequest::from_query(&query)?)?
         }
         (Scim::Search(kind), "POST") => {
-            let search = SearchRequest::from_json(&message::parse_json(json_body(request)?)?)?;
+            check_media_type(head)?;
+            let search = SearchRequest::from_json(&message::parse_json(&call.body)?)?;
             match kind {
                 Some(kind) => provision::search(store, call, &[*kind], &search)?,
                 None => provision::search(store, call, &Kind::ALL, &search)?,
@@ -164,7 +164,8 @@ fn perform(
         }
         (Scim::Collection(kind), "POST") => {
             let projection = Projection::from_query(&query)?;
-            provision::create(store, call, *kind, json_body(request)?, projection)?
+            check_media_type(head)?;
+            provision::create(store, call, *kind, projection)?
         }
         (Scim::Resource(kind, id), method) => {
             let target = Target {
@@ -180,22 +181,14 @@ fn perform(
                     projection,
                     head.header("if-none-match"),
                 )?,
-                "PUT" => provision::replace(
-                    store,
-                    call,
-                    target,
-                    json_body(request)?,
-                    projection,
-                    if_match(),
-                )?,
-                "PATCH" => provision::patch(
-                    store,
-                    call,
-                    target,
-                    json_body(request)?,
-                    projection,
-                    if_match(),
-                )?,
+                "PUT" => {
+                    check_media_type(head)?;
+                    provision::replace(store, call, target, projection, if_match())?
+                }
+                "PATCH" => {
+                    check_media_type(head)?;
+                    provision::patch(store, call, target, projection, if_match())?
+                }
                 "DELETE" => provision::delete(store, call, target, if_match())?,
                 _ => return Err(not_allowed(head, resource).into()),
             }
@@ -221,12 +214,12 @@ fn perform(
 /// Who asks, and what the log is to say about it.
 ///
 /// Errors: 401 for who shows no valid token. If it was a tenant's once, or is its token for apps, the tenant's log says so.
-fn call(app: &App, head: &Head, body: &[u8]) -> Result<Call> {
+fn call(app: &App, head: &Head, body: Vec<u8>) -> Result<Call> {
     match auth::caller(&app.store, head) {
         Ok(caller) => Ok(described(app, head, body, &caller)),
         Err(error) => {
             if let (Error::Scim(refusal), Some(caller)) = (&error, auth::whose(&app.store, head)?) {
-                let call = described(app, head, &[], &caller);
+                let call = described(app, head, vec![], &caller);
                 provision::record_refusal(&app.store, &call, refusal);
             }
             Err(error)
@@ -234,7 +227,7 @@ fn call(app: &App, head: &Head, body: &[u8]) -> Result<Call> {
     }
 }
 
-fn described(app: &App, head: &Head, body: &[u8], caller: &Caller) -> Call {
+fn described(app: &App, head: &Head, body: Vec<u8>, caller: &Caller) -> Call {
     let target = if head.query.is_empty() {
         head.path.clone()
     } else {
@@ -251,7 +244,7 @@ fn described(app: &App, head: &Head, body: &[u8], caller: &Caller) -> Call {
         method: head.method.clone(),
         target,
         base: base(app, head),
-        body: String::from_utf8_lossy(body).into_owned(),
+        body,
         keep_bodies: app.keep_bodies,
     }
 }
@@ -285,22 +278,21 @@ fn not_allowed(head: &Head, resource: &Scim) -> ScimError {
     ))
 }
 
-/// The body, if its media type is one that RFC 7644 §3.1 allows; a body without one is taken for JSON.
-fn json_body(request: &Request) -> std::result::Result<&[u8], ScimError> {
-    let Some(content_type) = request.head.header("content-type") else {
-        return Ok(&request.body);
+/// Refuses (415) a body of another media type than RFC 7644 §3.1 allows; a body without one is taken for JSON.
+fn check_media_type(head: &Head) -> std::result::Result<(), ScimError> {
+    let Some(content_type) = head.header("content-type") else {
+        return Ok(());
     };
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if BODY_TYPES
         .iter()
         .any(|known| known.eq_ignore_ascii_case(essence))
     {
-        Ok(&request.body)
-    } else {
-        Err(ScimError::unsupported_media_type(format!(
-            "the body is {essence:?}; it must be {SCIM_JSON} or application/json"
-        )))
+        return Ok(());
     }
+    Err(ScimError::unsupported_media_type(format!(
+        "the body is {essence:?}; it must be {SCIM_JSON} or application/json"
+    )))
 }
 
 fn reply(answer: Answer) -> Response {

@@ -33,8 +33,8 @@ pub struct Call {
     pub target: String,
     /// URL of the SCIM root without a slash at its end, as in `https://HOST/scim/v2`.
     pub base: String,
-    /// The request's body as sent.
-    pub body: String,
+    /// The request's body as sent, empty where there is none.
+    pub body: Vec<u8>,
     /// Whether bodies of what succeeds are kept too (`serve --dev`).
     pub keep_bodies: bool,
 }
@@ -67,7 +67,7 @@ impl Call {
     }
 
     fn request_body(&self) -> Option<String> {
-        (!self.body.is_empty()).then(|| self.body.clone())
+        (!self.body.is_empty()).then(|| String::from_utf8_lossy(&self.body).into_owned())
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Target {
     pub id: String,
 }
 
-/// Creates a resource (RFC 7644 §3.3). `body` is the request's, unread.
+/// Creates a resource (RFC 7644 §3.3) from the request's body.
 ///
 /// One that was deleted comes back where the new one has its `externalId` or name: the id is the same, and so are the
 /// memberships. A client that takes somebody out of scope and back again thus undoes what it did. A returning group
@@ -64,7 +64,6 @@ pub fn create(
     store: &Store,
     call: Arc<Call>,
     kind: Kind,
-    body: &[u8],
     projection: Projection,
 ) -> Result<Answer> {
     refusing(store, &call.clone(), || {
@@ -73,7 +72,7 @@ pub fn create(
             members,
             ignored,
             ..
-        } = dialect::read_resource(message::parse_json(body)?, kind.resource_type())?;
+        } = dialect::read_resource(message::parse_json(&call.body)?, kind.resource_type())?;
         if kind == Kind::User {
             // Said or not, a new user is active: clients that filter by it or read it back should see so.
             document.entry("active").or_insert(Value::Bool(true));
@@ -148,7 +147,6 @@ pub fn replace(
     store: &Store,
     call: Arc<Call>,
     target: Target,
-    body: &[u8],
     projection: Projection,
     if_match: Option<String>,
 ) -> Result<Answer> {
@@ -158,7 +156,10 @@ pub fn replace(
             members,
             extension_role,
             ignored,
-        } = dialect::read_resource(message::parse_json(body)?, target.kind.resource_type())?;
+        } = dialect::read_resource(
+            message::parse_json(&call.body)?,
+            target.kind.resource_type(),
+        )?;
         store.write(call.now, move |tx| {
             let before = find(tx, call.tenant, &target)?;
             matching(if_match.as_deref(), &before)?;
@@ -190,14 +191,13 @@ pub fn patch(
     store: &Store,
     call: Arc<Call>,
     target: Target,
-    body: &[u8],
     projection: Projection,
     if_match: Option<String>,
 ) -> Result<Answer> {
     refusing(store, &call.clone(), || {
         let resource_type = target.kind.resource_type();
         let (operations, ignored) =
-            dialect::read_patch(message::parse_json(body)?, resource_type, &target.id)?;
+            dialect::read_patch(message::parse_json(&call.body)?, resource_type, &target.id)?;
         let (operations, members) = match target.kind {
             Kind::Group => member::split(operations)?,
             Kind::User => (operations, vec![]),

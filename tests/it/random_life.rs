@@ -107,7 +107,7 @@ impl Life {
         Timestamp::from_second(1_700_000_000).unwrap() + self.hour.hours()
     }
 
-    fn call(&self) -> Arc<Call> {
+    fn call(&self, body: &str) -> Arc<Call> {
         Arc::new(Call {
             tenant: self.tenant,
             paused: false,
@@ -119,7 +119,7 @@ impl Life {
             method: "POST".to_owned(),
             target: "/scim/v2/Users".to_owned(),
             base: "https://scim.example/scim/v2".to_owned(),
-            body: String::new(),
+            body: body.into(),
             keep_bodies: false,
         })
     }
@@ -188,15 +188,8 @@ impl Life {
                     id,
                 };
                 let body = patch_op(json!([operation])).to_string();
-                provision::patch(
-                    &self.store,
-                    self.call(),
-                    target,
-                    body.as_bytes(),
-                    projection(),
-                    None,
-                )
-                .map(drop)
+                provision::patch(&self.store, self.call(&body), target, projection(), None)
+                    .map(drop)
             }
             Deed::PatchTeam { team, operation } => {
                 let Some(id) = self.chosen(Kind::Group, true, team) else {
@@ -220,19 +213,13 @@ impl Life {
                     id,
                 };
                 let body = patch_op(json!([operation])).to_string();
-                provision::patch(
-                    &self.store,
-                    self.call(),
-                    target,
-                    body.as_bytes(),
-                    projection(),
-                    None,
-                )
-                .map(drop)
+                provision::patch(&self.store, self.call(&body), target, projection(), None)
+                    .map(drop)
             }
             Deed::Delete { kind, which } => match self.chosen(kind, true, which) {
                 Some(id) => {
-                    provision::delete(&self.store, self.call(), Target { kind, id }, None).map(drop)
+                    provision::delete(&self.store, self.call(""), Target { kind, id }, None)
+                        .map(drop)
                 }
                 None => Ok(()),
             },
@@ -256,13 +243,7 @@ impl Life {
 
     fn create(&mut self, kind: Kind, body: Value) -> Result<()> {
         let body = body.to_string();
-        let answer = provision::create(
-            &self.store,
-            self.call(),
-            kind,
-            body.as_bytes(),
-            Projection::default(),
-        )?;
+        let answer = provision::create(&self.store, self.call(&body), kind, Projection::default())?;
         let id = answer.body.unwrap()["id"].as_str().unwrap().to_owned();
         self.known.insert((kind, id));
         Ok(())

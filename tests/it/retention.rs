@@ -43,7 +43,7 @@ impl World {
         }
     }
 
-    fn call(&self, hours: i64) -> Arc<Call> {
+    fn call(&self, hours: i64, body: &str) -> Arc<Call> {
         Arc::new(Call {
             tenant: self.tenant,
             paused: false,
@@ -55,7 +55,7 @@ impl World {
             method: "POST".to_owned(),
             target: "/scim/v2/Users".to_owned(),
             base: "https://scim.example/scim/v2".to_owned(),
-            body: String::new(),
+            body: body.into(),
             keep_bodies: false,
         })
     }
@@ -63,10 +63,9 @@ impl World {
     #[track_caller]
     fn create(&self, hours: i64, kind: Kind, resource: &Value) -> String {
         let body = resource.to_string();
-        let call = self.call(hours);
+        let call = self.call(hours, &body);
         let projection = Projection::default();
-        let answer =
-            provision::create(&self.store, call, kind, body.as_bytes(), projection).unwrap();
+        let answer = provision::create(&self.store, call, kind, projection).unwrap();
         text(&answer.body.unwrap()["id"])
     }
 
@@ -76,7 +75,7 @@ impl World {
             kind,
             id: id.to_owned(),
         };
-        provision::delete(&self.store, self.call(hours), target, None).unwrap();
+        provision::delete(&self.store, self.call(hours, ""), target, None).unwrap();
     }
 
     #[track_caller]
@@ -89,9 +88,8 @@ impl World {
         let projection = Projection::default();
         provision::patch(
             &self.store,
-            self.call(hours),
+            self.call(hours, &body),
             target,
-            body.as_bytes(),
             projection,
             None,
         )
