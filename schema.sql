@@ -35,11 +35,60 @@ CREATE TABLE token (
     expires      INTEGER,                 -- NULL: never
     revoked      INTEGER,                 -- NULL: it isn't
     scopes       TEXT    NOT NULL DEFAULT '', -- of an API token, with spaces between: read, resources
+    person       INTEGER REFERENCES resource ON DELETE SET NULL, -- the user whose own token it is; revoked with them
     last_used    INTEGER,                 -- to the minute, so that not every request writes this row
     last_address TEXT                     -- the client's address then
 ) STRICT;
 
 CREATE INDEX token_tenant ON token (tenant);
+CREATE INDEX token_person ON token (person) WHERE person IS NOT NULL;
+
+-- A local account: a way in that needs no provider. SCIM neither sees nor reaches it.
+CREATE TABLE account (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant       INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    email        TEXT    NOT NULL,        -- as typed
+    email_key    TEXT    NOT NULL UNIQUE, -- folded; unique in the whole file, because a sign-in names no tenant
+    password     TEXT,                    -- argon2id, as a PHC string; NULL: only a sign-in link opens it
+    created      INTEGER NOT NULL,
+    last_sign_in INTEGER
+) STRICT;
+
+CREATE INDEX account_tenant ON account (tenant);
+
+-- A browser that is signed in, as a local account or as a person of the directory. Deleted when it ends; a person's are
+-- deleted in the transaction that deactivates or deletes them.
+CREATE TABLE session (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant        INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    account       INTEGER REFERENCES account ON DELETE CASCADE,
+    person        INTEGER REFERENCES resource ON DELETE CASCADE, -- a User
+    hash          BLOB    NOT NULL UNIQUE, -- SHA-256 of what the cookie holds
+    created       INTEGER NOT NULL,
+    last_seen     INTEGER NOT NULL,        -- to the minute
+    method        TEXT    NOT NULL,        -- by what it began: password, link, setup
+    authenticated INTEGER NOT NULL,        -- when a password, a link or the provider last said who it is
+    address       TEXT    NOT NULL,        -- the browser's when it signed in
+    agent         TEXT    NOT NULL,        -- its User-Agent, cut
+    CHECK ((account IS NULL) <> (person IS NULL))
+) STRICT;
+
+CREATE INDEX session_account ON session (account) WHERE account IS NOT NULL;
+CREATE INDEX session_person ON session (person) WHERE person IS NOT NULL;
+CREATE INDEX session_tenant ON session (tenant);
+
+-- A link that works once: it sets rollcall up (no tenant yet), or signs an account or a person in. Deleted when used.
+CREATE TABLE link (
+    hash    BLOB    PRIMARY KEY, -- SHA-256 of what stands in the URL
+    tenant  INTEGER REFERENCES tenant ON DELETE CASCADE,   -- NULL: sets up
+    account INTEGER REFERENCES account ON DELETE CASCADE,
+    person  INTEGER REFERENCES resource ON DELETE CASCADE, -- a User
+    expires INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX link_tenant ON link (tenant) WHERE tenant IS NOT NULL;
+CREATE INDEX link_account ON link (account) WHERE account IS NOT NULL;
+CREATE INDEX link_person ON link (person) WHERE person IS NOT NULL;
 
 -- A role of a tenant. Which one a user has is decided by src/access/roles.rs from the rows below.
 CREATE TABLE role (

@@ -6,15 +6,19 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::account::{Public, print_link};
 use super::history;
 use super::table::{self, Format};
-use super::{Failure, Outcome, archive, failure, look};
+use super::{Failure, Outcome, archive, change, existing, failure, look};
 use crate::error::Error;
+use crate::scim::ScimError;
 use crate::scim::filter::Filter;
 use crate::scim::resource;
 use crate::scim::schema::Kind;
+use crate::store::people::{self, Person};
 use crate::store::resources::{self, Query, Stored};
-use crate::store::{Snapshot, history as past, roles, teams};
+use crate::store::sessions::{Holder, Link};
+use crate::store::{Snapshot, TenantId, history as past, roles, teams};
 
 #[derive(Debug, Args)]
 pub(super) struct Listing {
@@ -43,6 +47,16 @@ pub(super) enum UserCommand {
         /// As it was then: 2026-05-03 or 2026-05-03T08:00:00Z
         #[arg(long, value_name = "TIME", value_parser = history::time)]
         at: Option<Timestamp>,
+    },
+    /// Print a link that signs a user in once within 30 minutes, without their provider
+    SignInLink {
+        /// Whose
+        #[arg(long)]
+        tenant: String,
+        /// userName
+        user: String,
+        #[command(flatten)]
+        public: Public,
     },
     #[command(flatten)]
     Archive(archive::UserCommand),
@@ -91,6 +105,17 @@ pub(super) fn users(data: &Path, format: Format, command: UserCommand) -> Outcom
             user,
             at: None,
         } => show(data, Kind::User, &tenant, &user),
+        UserCommand::SignInLink {
+            tenant,
+            user,
+            public,
+        } => {
+            let link = change(data, tenant, move |tx, tenant| {
+                let user = active_user(tx, tenant.id, &user)?;
+                Ok(Link::SignIn(tenant.id, Holder::Person(user.row)))
+            })?;
+            print_link(&existing(data)?, link, &public.public_url)
+        }
         UserCommand::Archive(command) => archive::users(data, format, command),
     }
 }
@@ -118,6 +143,20 @@ pub(super) fn teams(data: &Path, format: Format, command: TeamCommand) -> Outcom
         } => show(data, Kind::Group, &tenant, &team),
         TeamCommand::Archive(command) => archive::teams(data, format, command),
     }
+}
+
+/// The active user of this userName. Errors: 404.
+pub(super) fn active_user(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    name: &str,
+) -> crate::error::Result<Person> {
+    people::named(snapshot, tenant, name)?.ok_or_else(|| {
+        ScimError::not_found(format!(
+            "there is no active user {name:?}; `rollcall user list` shows them"
+        ))
+        .into()
+    })
 }
 
 fn list(

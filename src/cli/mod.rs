@@ -3,6 +3,7 @@
 //! Scripts depend on it: flag, then `ROLLCALL_…` in the environment, then default; results on stdout, talk on stderr;
 //! exit 0 done, 1 failed, 2 usage.
 
+mod account;
 mod archive;
 mod directory;
 mod events;
@@ -66,6 +67,9 @@ enum Command {
     /// Make and manage the bearer tokens that providers and apps show
     #[command(subcommand)]
     Token(token::Command),
+    /// Make and manage local accounts: ways into the settings that need no provider
+    #[command(subcommand)]
+    Account(account::Command),
     /// Define roles and what gives them
     Role(role::Arguments),
     /// Look at users
@@ -93,6 +97,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve::run(&arguments.data, serve),
         Command::Tenant(command) => tenant::run(&arguments.data, arguments.output, command),
         Command::Token(command) => token::run(&arguments.data, arguments.output, command),
+        Command::Account(command) => account::run(&arguments.data, arguments.output, command),
         Command::Role(role) => role::run(&arguments.data, arguments.output, role),
         Command::User(command) => directory::users(&arguments.data, arguments.output, command),
         Command::Team(command) => directory::teams(&arguments.data, arguments.output, command),
@@ -169,6 +174,12 @@ fn existing(data: &std::path::Path) -> std::result::Result<Store, Failure> {
         )));
     }
     Ok(Store::open(data)?)
+}
+
+/// Scheme and host as clients reach the server.
+fn public_url(text: &str) -> Result<String, String> {
+    crate::http::public_url(text)
+        .ok_or_else(|| "write scheme and host alone, as in https://rollcall.example.org".to_owned())
 }
 
 /// The tenant called `name`, or a failure that says so.

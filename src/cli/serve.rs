@@ -14,16 +14,23 @@ use clap::Args;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::{Failure, Outcome, failure, now, table};
+use super::account::make_link;
+use super::{Failure, Outcome, failure, now, public_url, table};
+use crate::error::Doing;
 use crate::http::limits::Limits;
 use crate::http::listen::{self, Stop};
 use crate::http::{self, App};
-use crate::manage::archive;
-use crate::store::tokens::{self, Secret, TokenHash, TokenKind};
-use crate::store::{Store, tenants};
+use crate::manage::{self, OPERATOR, archive};
+use crate::store::sessions::{Holder, Link};
+use crate::store::tenants::Tenant;
+use crate::store::tokens::{self, New, Secret, TokenHash, TokenKind};
+use crate::store::{Store, Tx, accounts, tenants};
 
 /// The tenant of `--dev`.
 const DEV_TENANT: &str = "dev";
+
+/// Its local account.
+const DEV_ACCOUNT: &str = "dev@localhost";
 
 /// The file in the data folder that keeps `--dev`'s token, so that a client stays connected over restarts.
 const DEV_TOKEN_FILE: &str = "dev-token";
@@ -54,7 +61,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "BYTES", env = "ROLLCALL_MAX_BODY", default_value_t = http::BODY_MAX_BYTES,
           value_parser = clap::value_parser!(u64).range(65_536..=1_073_741_824))]
     max_body: u64,
-    /// For trying out: loopback only, with a tenant "dev" and a token, both printed, and all bodies in the log
+    /// For trying out: loopback only, with a tenant "dev", a sign-in link and a token, all printed, and all bodies in the log
     #[arg(long)]
     dev: bool,
 }
@@ -85,12 +92,23 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
     table::line(&format!("listening on {origin}"))?;
     match dev_token {
         Some(token) => {
-            table::line(&format!("settings: {public}/settings"))?;
+            let link = dev_link(&store)?;
+            table::line(&format!(
+                "settings: {public}/sign-in/link/{}",
+                link.reveal()
+            ))?;
             table::line(&format!("SCIM base URL: {public}/scim/v2"))?;
             table::line(&format!("SCIM token: {token}"))?;
         }
         None if store.read(tenants::list)?.is_empty() => {
-            eprintln!("there is no tenant yet; make one: rollcall tenant create NAME");
+            let link = make_link(&store, Link::SetUp)?;
+            table::line(&format!(
+                "set up: {public}/setup/{} (once, within 30 minutes)",
+                link.reveal()
+            ))?;
+            eprintln!(
+                "or by commands: rollcall tenant create NAME, rollcall account create EMAIL --tenant NAME"
+            );
         }
         None => {}
     }
@@ -99,6 +117,7 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         public_url: arguments.public_url,
         body_max_bytes: arguments.max_body,
         keep_bodies: arguments.dev,
+        throttle: Default::default(),
         stopping: Default::default(),
     });
     let (stop_purging, purging) = purge_regularly(Arc::clone(&app))?;
@@ -154,11 +173,6 @@ fn resolved(listen: &str) -> Result<SocketAddr, Failure> {
         })
 }
 
-fn public_url(text: &str) -> Result<String, String> {
-    http::public_url(text)
-        .ok_or_else(|| "write scheme and host alone, as in https://rollcall.example.org".to_owned())
-}
-
 /// An address, or a network in CIDR notation.
 fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
@@ -176,22 +190,16 @@ fn dev_token(data: &Path, store: &Store) -> Result<String, Failure> {
         return Ok(kept.trim().to_owned());
     }
     let secret = Secret::generate(TokenKind::Scim)?;
+    let new = New {
+        kind: TokenKind::Scim,
+        label: "serve --dev".to_owned(),
+        expires: None,
+        scopes: vec![],
+        person: None,
+    };
     let secret = store.write(now, move |tx| {
-        let tenant = match tenants::by_name(tx, DEV_TENANT)? {
-            Some(tenant) => Some(tenant),
-            None => tenants::create(tx, DEV_TENANT)?,
-        };
-        if let Some(tenant) = tenant {
-            tokens::create(
-                tx,
-                tenant.id,
-                &secret,
-                TokenKind::Scim,
-                "serve --dev",
-                None,
-                &[],
-            )?;
-        }
+        let dev = dev_tenant(tx)?;
+        tokens::create(tx, dev.id, &secret, &new)?;
         Ok(secret)
     })?;
     let mut file = fs::OpenOptions::new()
@@ -202,6 +210,30 @@ fn dev_token(data: &Path, store: &Store) -> Result<String, Failure> {
         .open(&path)?;
     file.write_all(secret.reveal().as_bytes())?;
     Ok(secret.reveal().to_owned())
+}
+
+/// The tenant "dev", made where it is missing.
+fn dev_tenant(tx: &Tx<'_>) -> crate::error::Result<Tenant> {
+    if let Some(tenant) = tenants::by_name(tx, DEV_TENANT)? {
+        return Ok(tenant);
+    }
+    let made = manage::tenants::create(tx, OPERATOR, DEV_TENANT)?;
+    made.ok_or(())
+        .map_err(|()| "its name is taken")
+        .doing("making the tenant \"dev\"")
+}
+
+/// A link that signs in as the local account of the tenant "dev", which is made where it is missing.
+fn dev_link(store: &Store) -> Result<Secret, Failure> {
+    let link = store.write(now(), |tx| {
+        let dev = dev_tenant(tx)?;
+        let account = match accounts::by_email(tx, DEV_ACCOUNT)? {
+            Some(account) => account,
+            None => manage::accounts::create(tx, dev.id, OPERATOR, DEV_ACCOUNT, None)?,
+        };
+        Ok(Link::SignIn(account.tenant, Holder::Account(account.id)))
+    })?;
+    Ok(make_link(store, link)?)
 }
 
 fn opens_dev(store: &Store, token: &str, now: Timestamp) -> Result<bool, Failure> {

@@ -91,7 +91,7 @@ enum Removals {
 pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
     match command {
         Command::Create { name } => {
-            let name = checked(name)?;
+            let name = manage::tenants::name(&name).map_err(crate::error::Error::from)?;
             let wanted = name.clone();
             Store::open(data)?
                 .write(now(), move |tx| {
@@ -154,7 +154,7 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             Ok(())
         }),
         Command::Rename { name, new_name } => {
-            let new_name = checked(new_name)?;
+            let new_name = manage::tenants::name(&new_name).map_err(crate::error::Error::from)?;
             let wanted = new_name.clone();
             let done = change(data, name, move |tx, tenant| {
                 manage::tenants::rename(tx, OPERATOR, tenant, &wanted)
@@ -205,20 +205,4 @@ fn show(data: &Path, format: Format, name: &str) -> Outcome {
         .map(|(name, value)| json!({"name": name, "value": value}))
         .collect();
     table::print(format, &[("SETTING", "name"), ("VALUE", "value")], &rows)
-}
-
-/// A name that can be typed and told apart.
-fn checked(name: String) -> Result<String, super::Failure> {
-    let name = name.trim().to_owned();
-    // One that began with `-` would be an option wherever a command is given it.
-    if name.is_empty()
-        || name.starts_with('-')
-        || name.chars().count() > 100
-        || name.chars().any(char::is_control)
-    {
-        return Err(failure(
-            "a tenant's name has 1 to 100 characters, no control characters and no - at its beginning",
-        ));
-    }
-    Ok(name)
 }

@@ -6,10 +6,11 @@ use clap::Subcommand;
 use jiff::ToSpan;
 use serde_json::json;
 
+use super::directory::active_user;
 use super::table::{self, Format};
 use super::{Outcome, change, failure, look, now};
 use crate::manage::{self, OPERATOR};
-use crate::store::tokens::{self, Scope, Secret, TokenKind};
+use crate::store::tokens::{self, New, Scope, Secret, TokenKind};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -30,6 +31,9 @@ pub(super) enum Command {
         /// What an API token may do: read, resources
         #[arg(long, value_name = "SCOPE", requires = "api", value_delimiter = ',', value_parser = scope, default_value = "read")]
         scope: Vec<Scope>,
+        /// The user whose own API token it is, by userName: it is revoked with them
+        #[arg(long = "for", value_name = "USER", requires = "api")]
+        person: Option<String>,
     },
     /// List a tenant's tokens, never the secrets
     List {
@@ -55,17 +59,22 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             expires,
             api,
             scope,
+            person,
         } => {
             let kind = if api { TokenKind::Api } else { TokenKind::Scim };
             let expires = expires.map(|days| now() + (i64::from(days) * 24).hours());
             let secret = Secret::generate(kind)?;
-            let new = manage::tokens::New {
+            let mut new = New {
                 kind,
                 label: name,
                 expires,
                 scopes: if api { scope } else { vec![] },
+                person: None,
             };
             let (token, secret) = change(data, tenant, move |tx, tenant| {
+                if let Some(name) = person {
+                    new.person = Some(active_user(tx, tenant.id, &name)?.row);
+                }
                 let token = manage::tokens::create(tx, tenant.id, OPERATOR, &secret, &new)?;
                 Ok((token, secret))
             })?;

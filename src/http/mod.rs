@@ -7,7 +7,9 @@ mod api;
 mod auth;
 mod chunked;
 mod connection;
+mod form;
 mod head;
+mod html;
 pub mod limits;
 pub mod listen;
 mod pages;
@@ -16,6 +18,10 @@ mod render;
 pub mod request;
 mod route;
 mod scim;
+mod settings;
+mod sign_in;
+pub mod throttle;
+mod visitor;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,6 +29,7 @@ use crate::store::Store;
 use crate::store::tokens::TokenKind;
 use request::{Handler, Head, Request, Response};
 use route::Route;
+use throttle::Throttle;
 
 /// Most bytes in the body of a request that shows no valid token.
 const STRANGER_BODY_MAX_BYTES: u64 = 64 * 1024;
@@ -41,6 +48,8 @@ pub struct App {
     pub body_max_bytes: u64,
     /// Whether the log keeps the bodies of what succeeded too (`serve --dev`).
     pub keep_bodies: bool,
+    /// The tries of passwords of late.
+    pub throttle: Throttle,
     /// Whether the server is being stopped, so that nobody waits for events any more.
     pub stopping: AtomicBool,
 }
@@ -63,11 +72,13 @@ impl App {
 
 impl Handler for App {
     fn body_limit(&self, head: &Head) -> u64 {
-        let kind = match route::route(head) {
-            Route::Api(_) => TokenKind::Api,
-            _ => TokenKind::Scim,
+        let known = match route::route(head) {
+            Route::Api(_) => auth::is_known(&self.store, head, TokenKind::Api),
+            Route::Scim(_) => auth::is_known(&self.store, head, TokenKind::Scim),
+            Route::Settings(_) => visitor::is_signed_in(self, head),
+            _ => false,
         };
-        if auth::is_known(&self.store, head, kind) {
+        if known {
             self.body_max_bytes
         } else {
             STRANGER_BODY_MAX_BYTES
@@ -81,7 +92,16 @@ impl Handler for App {
             Route::Health => pages::health(&request.head),
             Route::Ready => pages::ready(self, &request.head),
             Route::Home => pages::home(&request.head),
-            Route::Settings => pages::settings(&request.head),
+            Route::Settings(page) => settings::answer(self, &request, &page),
+            Route::SignIn => pages::visited(self, &request, sign_in::sign_in),
+            Route::SignInLink(secret) => {
+                pages::visited(self, &request, |visitor| sign_in::link(visitor, &secret))
+            }
+            Route::SetUp(secret) => {
+                pages::visited(self, &request, |visitor| sign_in::set_up(visitor, &secret))
+            }
+            Route::SignOut => pages::visited(self, &request, sign_in::sign_out),
+            Route::Me => pages::visited(self, &request, sign_in::me),
             Route::Asset(asset) => pages::asset(&request.head, asset),
             Route::Nothing => pages::plain(404, "There is no page at this address.\n"),
         }

@@ -1,12 +1,11 @@
 //! Pages and operational answers: everything that is not SCIM.
 
 use super::App;
-use super::request::{Head, Response};
+use super::request::{Head, Request, Response};
 use super::route::Asset;
+use super::visitor::Visitor;
+use crate::error::Result;
 use crate::store::tenants;
-
-/// What a page may load and do: our own style sheet, nothing else, in no frame.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 /// `/healthz`: the process lives and its connection loop answers.
 pub(super) fn health(head: &Head) -> Response {
@@ -27,23 +26,24 @@ pub(super) fn ready(app: &App, head: &Head) -> Response {
     })
 }
 
-/// `/settings`, which says where settings are made.
-pub(super) fn settings(head: &Head) -> Response {
-    read_only(head, || {
-        page(include_str!("../../static/pages/settings.html"))
-    })
-}
-
 /// A file of `static/`, embedded at build time.
 pub(super) fn asset(head: &Head, asset: Asset) -> Response {
-    read_only(head, || match asset {
-        Asset::Style => {
-            let style = include_str!("../../static/style.css");
-            let mut response = typed(200, "text/css; charset=utf-8", style);
-            let headers = &mut response.headers;
-            headers.push(("Cache-Control", "max-age=3600".to_owned()));
-            response
+    let (content_type, text) = match asset {
+        Asset::Style => (
+            "text/css; charset=utf-8",
+            include_str!("../../static/style.css"),
+        ),
+        Asset::Script => {
+            let text = include_str!("../../static/rollcall.js");
+            ("text/javascript; charset=utf-8", text)
         }
+    };
+    read_only(head, || {
+        let mut response = typed(200, content_type, text);
+        // Not longer, so that a new version's pages don't wear the old one's clothes for a day.
+        let headers = &mut response.headers;
+        headers.push(("Cache-Control", "max-age=300".to_owned()));
+        response
     })
 }
 
@@ -61,16 +61,27 @@ pub(super) fn plain(status: u16, text: &str) -> Response {
     typed(status, "text/plain; charset=utf-8", text)
 }
 
-fn page(html: &str) -> Response {
-    let mut response = typed(200, "text/html; charset=utf-8", html);
-    response.headers.extend([
-        (
-            "Content-Security-Policy",
-            CONTENT_SECURITY_POLICY.to_owned(),
-        ),
-        ("Referrer-Policy", "no-referrer".to_owned()),
-    ]);
-    response
+/// A page for anybody: `answer` is given the visitor.
+pub(super) fn visited(
+    app: &App,
+    request: &Request,
+    answer: impl FnOnce(&Visitor<'_>) -> Result<Response>,
+) -> Response {
+    match Visitor::of(app, request) {
+        Ok(visitor) => answer(&visitor).unwrap_or_else(|error| visitor.failure(error)),
+        Err(refused) => or_log(refused, &request.head),
+    }
+}
+
+/// A page, or where that can't be made a line of text.
+pub(super) fn or_log(page: Result<Response>, head: &Head) -> Response {
+    page.unwrap_or_else(|error| {
+        log::error!("{}: {error}", head.request_id);
+        plain(
+            500,
+            "Something went wrong; the server's log has the reason.\n",
+        )
+    })
 }
 
 /// A body that browsers take for what it says it is, and for nothing else.

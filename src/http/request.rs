@@ -47,16 +47,7 @@ impl Head {
     ///
     /// `None` where a %-escape is malformed or doesn't decode to UTF-8.
     pub fn query_pairs(&self) -> Option<Vec<(String, String)>> {
-        let pairs = self.query.split('&').filter(|pair| !pair.is_empty());
-        pairs
-            .map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                Some((
-                    decode(&name.replace('+', " "))?,
-                    decode(&value.replace('+', " "))?,
-                ))
-            })
-            .collect()
+        pairs(&self.query)
     }
 
     /// The path's segments, decoded; empty segments (`//`, a trailing slash) are dropped.
@@ -71,8 +62,22 @@ impl Head {
     }
 }
 
+/// The names and values of a query or of a form's body.
+pub(super) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((
+                decode(&name.replace('+', " "))?,
+                decode(&value.replace('+', " "))?,
+            ))
+        })
+        .collect()
+}
+
 /// Decodes %-escapes (RFC 3986 §2.1).
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

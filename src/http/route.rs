@@ -8,8 +8,18 @@ use crate::scim::schema::Kind;
 pub(super) enum Route {
     /// `/`
     Home,
-    /// `/settings`
-    Settings,
+    /// Everything under `/settings`
+    Settings(Settings),
+    /// `/sign-in`
+    SignIn,
+    /// `/sign-in/link/{secret}`
+    SignInLink(String),
+    /// `/setup/{secret}`
+    SetUp(String),
+    /// `/sign-out`
+    SignOut,
+    /// `/me`
+    Me,
     /// `/static/…`
     Asset(Asset),
     /// `/healthz`
@@ -24,11 +34,62 @@ pub(super) enum Route {
     Nothing,
 }
 
+/// A settings page.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Settings {
+    /// `/settings`
+    Overview,
+    /// `/settings/sso`
+    Sso,
+    /// `/settings/provisioning`
+    Provisioning,
+    /// `/settings/roles`
+    Roles,
+    /// `/settings/teams`
+    Teams,
+    /// `/settings/teams/{id}`
+    Team(String),
+    /// `/settings/teams/{id}/download`
+    TeamDownload(String),
+    /// `/settings/people`
+    People,
+    /// `/settings/people/{id}`
+    Person(String),
+    /// `/settings/log`
+    Log,
+    /// `/settings/log/download`
+    LogDownload,
+    /// `/settings/log/{seq}`
+    Exchange(String),
+    /// `/settings/undo`
+    Undo,
+    /// `/settings/events`
+    Events,
+    /// `/settings/apps`
+    Apps,
+    /// `/settings/accounts`
+    Accounts,
+    /// `/settings/backup`
+    Backup,
+    /// `/settings/backup/{file}`
+    BackupFile(String),
+    /// `/settings/danger`
+    Danger,
+    /// `/settings/guides`
+    Guides,
+    /// `/settings/guides/{name}`
+    Guide(String),
+    /// Nothing.
+    Nothing,
+}
+
 /// A file of `static/`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Asset {
     /// `style.css`
     Style,
+    /// `rollcall.js`
+    Script,
 }
 
 /// What an address under `/scim/v2` names (RFC 7644 §3.2, table 2).
@@ -98,13 +159,46 @@ pub(super) fn route(head: &Head) -> Route {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments[..] {
         [] => Route::Home,
-        ["settings"] => Route::Settings,
+        ["settings", ref rest @ ..] => Route::Settings(settings(rest)),
+        ["sign-in"] => Route::SignIn,
+        ["sign-in", "link", secret] => Route::SignInLink(secret.to_owned()),
+        ["setup", secret] => Route::SetUp(secret.to_owned()),
+        ["sign-out"] => Route::SignOut,
+        ["me"] => Route::Me,
+        ["static", "rollcall.js"] => Route::Asset(Asset::Script),
         ["static", "style.css"] => Route::Asset(Asset::Style),
         ["healthz"] => Route::Health,
         ["readyz"] => Route::Ready,
         ["scim", "v2", ref rest @ ..] => Route::Scim(scim(rest)),
         ["api", "v1", ref rest @ ..] => Route::Api(api(rest)),
         _ => Route::Nothing,
+    }
+}
+
+fn settings(segments: &[&str]) -> Settings {
+    match *segments {
+        [] => Settings::Overview,
+        ["sso"] => Settings::Sso,
+        ["provisioning"] => Settings::Provisioning,
+        ["roles"] => Settings::Roles,
+        ["teams"] => Settings::Teams,
+        ["teams", id] => Settings::Team(id.to_owned()),
+        ["teams", id, "download"] => Settings::TeamDownload(id.to_owned()),
+        ["people"] => Settings::People,
+        ["people", id] => Settings::Person(id.to_owned()),
+        ["log"] => Settings::Log,
+        ["log", "download"] => Settings::LogDownload,
+        ["log", seq] => Settings::Exchange(seq.to_owned()),
+        ["undo"] => Settings::Undo,
+        ["events"] => Settings::Events,
+        ["apps"] => Settings::Apps,
+        ["accounts"] => Settings::Accounts,
+        ["backup"] => Settings::Backup,
+        ["backup", file] => Settings::BackupFile(file.to_owned()),
+        ["danger"] => Settings::Danger,
+        ["guides"] => Settings::Guides,
+        ["guides", name] => Settings::Guide(name.to_owned()),
+        _ => Settings::Nothing,
     }
 }
 

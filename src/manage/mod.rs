@@ -4,8 +4,11 @@
 //! caller began, writes the events of what it does, and names the one who did it: the `actor`. What it can't do it
 //! refuses as a [`ScimError`](crate::scim::ScimError), whose status and sentence serve any caller.
 
+pub mod accounts;
 pub mod archive;
+pub mod passwords;
 pub mod roles;
+pub mod sessions;
 pub mod settings;
 pub mod team_copies;
 pub mod team_resources;

@@ -3,9 +3,26 @@
 use serde_json::json;
 
 use crate::error::Result;
+use crate::scim::ScimError;
 use crate::store::events::{self, Event};
 use crate::store::tenants::{self, Tenant};
 use crate::store::{TenantId, Tx};
+
+/// `text` without white space around it, if it can be typed and told apart; else a refusal that says so.
+pub fn name(text: &str) -> std::result::Result<String, ScimError> {
+    let name = text.trim();
+    // One that began with `-` would be an option wherever a command is given it.
+    if name.is_empty()
+        || name.starts_with('-')
+        || name.chars().count() > 100
+        || name.chars().any(char::is_control)
+    {
+        return Err(ScimError::invalid_value(
+            "a tenant's name has 1 to 100 characters, no control characters and no - at its beginning",
+        ));
+    }
+    Ok(name.to_owned())
+}
 
 /// Makes one; `None` where the name is taken.
 pub fn create(tx: &Tx<'_>, actor: &str, name: &str) -> Result<Option<Tenant>> {

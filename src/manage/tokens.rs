@@ -1,25 +1,11 @@
 //! Making and revoking tokens.
 
-use jiff::Timestamp;
 use serde_json::json;
 
 use crate::error::Result;
 use crate::store::events::{self, Event};
-use crate::store::tokens::{self, Scope, Secret, Token, TokenKind};
+use crate::store::tokens::{self, New, Secret, Token};
 use crate::store::{TenantId, Tx};
-
-/// What a new token is to be.
-#[derive(Clone, Debug)]
-pub struct New {
-    /// What it opens.
-    pub kind: TokenKind,
-    /// The operator's name for it.
-    pub label: String,
-    /// From when on it opens nothing.
-    pub expires: Option<Timestamp>,
-    /// What an API token may do.
-    pub scopes: Vec<Scope>,
-}
 
 /// Makes a token with this secret.
 pub fn create(
@@ -29,15 +15,7 @@ pub fn create(
     secret: &Secret,
     new: &New,
 ) -> Result<Token> {
-    let token = tokens::create(
-        tx,
-        tenant,
-        secret,
-        new.kind,
-        &new.label,
-        new.expires,
-        &new.scopes,
-    )?;
+    let token = tokens::create(tx, tenant, secret, new)?;
     let scopes: Vec<_> = token.scopes.iter().map(|scope| scope.as_str()).collect();
     let after = json!({
         "for": token.kind.as_str(),

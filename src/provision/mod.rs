@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::manage::{archive, roles, undo};
+use crate::manage::{archive, roles, sessions, undo};
 use crate::scim::dialect::{self, Incoming};
 use crate::scim::message::{self, Projection, SearchRequest};
 use crate::scim::resource::{self, Document, Meta};
@@ -477,6 +477,9 @@ fn changed(
         after: after.as_ref(),
     };
     events::append(tx, call.tenant, &event)?;
+    if ["user.deactivated", "user.deleted"].contains(&kind) {
+        sessions::end_with(tx, call.tenant, &call.actor(), stored)?;
+    }
     undo::watch(tx, call.tenant, &call.actor(), stored.kind, kind)
 }
 

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::exchanges::Exchange;
 use super::resources::{self, Stored};
-use super::tokens::{self, Secret, Token, TokenKind};
+use super::tokens::{self, New, Secret, Token, TokenKind};
 use super::{Store, TenantId, tenants};
 use crate::scim::resource::Document;
 use crate::scim::schema::Kind;
@@ -62,7 +62,14 @@ impl Fixture {
         let secret = Secret::generate(TokenKind::Scim).unwrap();
         self.store
             .write(at(0), move |tx| {
-                tokens::create(tx, tenant, &secret, TokenKind::Scim, "entra", None, &[])
+                let new = New {
+                    kind: TokenKind::Scim,
+                    label: "entra".to_owned(),
+                    expires: None,
+                    scopes: vec![],
+                    person: None,
+                };
+                tokens::create(tx, tenant, &secret, &new)
             })
             .unwrap()
     }

@@ -16,6 +16,7 @@ use rusqlite::Connection;
 
 use crate::error::Result;
 
+pub mod accounts;
 pub mod archive;
 mod column;
 mod connection;
@@ -30,6 +31,7 @@ pub mod removals;
 pub mod resources;
 pub mod roles;
 mod search;
+pub mod sessions;
 pub mod settings;
 pub mod team_copies;
 pub mod team_resources;

@@ -62,6 +62,12 @@ pub fn person(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<Opt
     shown(snapshot, tenant, stored)
 }
 
+/// The person of this row number.
+pub fn by_row(snapshot: &Snapshot<'_>, tenant: TenantId, row: i64) -> Result<Option<Person>> {
+    let stored = resources::by_row(snapshot, tenant, row)?;
+    shown(snapshot, tenant, stored)
+}
+
 /// The person with this userName, compared folded.
 pub fn named(snapshot: &Snapshot<'_>, tenant: TenantId, name: &str) -> Result<Option<Person>> {
     let stored = resources::by_name(snapshot, tenant, Kind::User, name)?;

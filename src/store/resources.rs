@@ -203,15 +203,19 @@ pub fn by_name(
         .doing("reading a resource by name")
 }
 
-/// A live one by row number, as a search finds them.
-pub(super) fn by_row(snapshot: &Snapshot<'_>, tenant: TenantId, row: i64) -> Result<Stored> {
+/// A live one by row number.
+pub(super) fn by_row(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    row: i64,
+) -> Result<Option<Stored>> {
     snapshot
         .conn
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM resource WHERE tenant = ? AND row = ? AND deleted_at IS NULL"
         ))
-        .and_then(|mut statement| statement.query_row((tenant, row), from_row))
-        .doing("reading a resource that was found")
+        .and_then(|mut statement| statement.query_row((tenant, row), from_row).optional())
+        .doing("reading a resource by its row")
 }
 
 /// Writes `document`, version + 1, `last_modified` = `tx.now`.

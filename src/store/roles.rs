@@ -190,7 +190,7 @@ pub fn users_after(
         })
         .doing("listing users")?;
     rows.into_iter()
-        .map(|row| resources::by_row(snapshot, tenant, row))
+        .filter_map(|row| resources::by_row(snapshot, tenant, row).transpose())
         .collect()
 }
 

@@ -24,7 +24,7 @@ pub fn run(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Resu
     };
     let resources = rows
         .into_iter()
-        .map(|row| by_row(snapshot, tenant, row))
+        .filter_map(|row| by_row(snapshot, tenant, row).transpose())
         .collect::<Result<_>>()?;
     Ok(Page { total, resources })
 }
@@ -62,7 +62,7 @@ pub fn walk(
         .and_then(|mut prepared| rows(&mut prepared))
         .doing("walking resources")?;
     rows.into_iter()
-        .map(|row| by_row(snapshot, tenant, row))
+        .filter_map(|row| by_row(snapshot, tenant, row).transpose())
         .collect()
 }
 

@@ -87,21 +87,22 @@ impl ToSql for TokenKind {
 /// Characters of a secret that are kept readable: its prefix and 24 of the 256 bits.
 const SHOWN: usize = 10;
 
-/// A token's secret, shown once: `rcs_` or `rca_` and 256 random bits in hexadecimal. `Debug` hides it.
+/// A secret that is shown once: 256 random bits in hexadecimal, of a token after `rcs_` or `rca_`. `Debug` hides it.
 pub struct Secret(String);
 
 impl Secret {
-    /// A new one.
+    /// A new one for a token.
     pub fn generate(kind: TokenKind) -> Result<Secret> {
+        let Secret(digits) = Secret::random()?;
+        Ok(Secret(kind.prefix().to_owned() + &digits))
+    }
+
+    /// A new one for a session or a link: the digits alone.
+    pub fn random() -> Result<Secret> {
         let mut bits = [0; 32];
         rand::fill(&mut bits).doing("drawing random bits")?;
-        let digits = bits.iter().map(|byte| format!("{byte:02x}"));
         Ok(Secret(
-            kind.prefix()
-                .chars()
-                .map(String::from)
-                .chain(digits)
-                .collect(),
+            bits.iter().map(|byte| format!("{byte:02x}")).collect(),
         ))
     }
 
@@ -142,6 +143,8 @@ pub struct Token {
     pub label: String,
     /// What it may do; none for SCIM, which has no parts.
     pub scopes: Vec<Scope>,
+    /// The user whose own token it is, by row number: it ends with them.
+    pub person: Option<i64>,
     /// The first characters of the secret, to tell tokens apart.
     pub prefix: String,
     /// When it was made.
@@ -157,7 +160,8 @@ pub struct Token {
 }
 
 const COLUMNS: &str =
-    "id, tenant, kind, label, prefix, created, expires, revoked, last_used, last_address, scopes";
+    "id, tenant, kind, label, prefix, created, expires, revoked, last_used, last_address, scopes,
+     person";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Token> {
     let time = |column| {
@@ -181,41 +185,46 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Token> {
             .split(' ')
             .filter_map(Scope::named)
             .collect(),
+        person: row.get(11)?,
     })
 }
 
+/// What a new token is to be.
+#[derive(Clone, Debug)]
+pub struct New {
+    /// What it opens.
+    pub kind: TokenKind,
+    /// The operator's name for it.
+    pub label: String,
+    /// From when on it opens nothing.
+    pub expires: Option<Timestamp>,
+    /// What an API token may do.
+    pub scopes: Vec<Scope>,
+    /// The user whose own token it is, by row number.
+    pub person: Option<i64>,
+}
+
 /// Stores a new token.
-pub fn create(
-    tx: &Tx<'_>,
-    tenant: TenantId,
-    secret: &Secret,
-    kind: TokenKind,
-    label: &str,
-    expires: Option<Timestamp>,
-    scopes: &[Scope],
-) -> Result<Token> {
+pub fn create(tx: &Tx<'_>, tenant: TenantId, secret: &Secret, new: &New) -> Result<Token> {
     let text = secret.reveal();
     let prefix = text.get(..SHOWN).unwrap_or_default();
+    let scopes: Vec<_> = new.scopes.iter().map(|scope| scope.as_str()).collect();
     tx.conn
         .prepare_cached(&format!(
-            "INSERT INTO token (tenant, kind, label, prefix, hash, created, expires, scopes)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
+            "INSERT INTO token (tenant, kind, label, prefix, hash, created, expires, scopes, person)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
         ))
         .and_then(|mut statement| {
-            let hash = TokenHash::of(text).0;
             let values = (
                 tenant,
-                kind,
-                label,
+                new.kind,
+                &new.label,
                 prefix,
-                hash,
+                TokenHash::of(text).0,
                 Millis(tx.now),
-                expires.map(Millis),
-                scopes
-                    .iter()
-                    .map(|scope| scope.as_str())
-                    .collect::<Vec<_>>()
-                    .join(" "),
+                new.expires.map(Millis),
+                scopes.join(" "),
+                new.person,
             );
             statement.query_row(values, from_row)
         })
@@ -251,6 +260,21 @@ pub fn list(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Vec<Token>> {
         ))
         .and_then(|mut statement| statement.query_map([tenant], from_row)?.collect())
         .doing("listing tokens")
+}
+
+/// The numbers of a user's own that are not revoked.
+pub fn of_person(snapshot: &Snapshot<'_>, tenant: TenantId, person: i64) -> Result<Vec<i64>> {
+    snapshot
+        .conn
+        .prepare_cached(
+            "SELECT id FROM token WHERE tenant = ? AND person = ? AND revoked IS NULL ORDER BY id",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_map((tenant, person), |row| row.get(0))?
+                .collect()
+        })
+        .doing("listing a user's tokens")
 }
 
 /// Notes that it was shown at `at` from `address`, once a minute.
@@ -307,15 +331,14 @@ mod tests {
         let text = secret.reveal().to_owned();
         let made = store
             .write(at(0), move |tx| {
-                create(
-                    tx,
-                    tenant,
-                    &secret,
-                    TokenKind::Api,
-                    "app",
-                    Some(at(9)),
-                    &[Scope::Read],
-                )
+                let new = New {
+                    kind: TokenKind::Api,
+                    label: "app".to_owned(),
+                    expires: Some(at(9)),
+                    scopes: vec![Scope::Read],
+                    person: None,
+                };
+                create(tx, tenant, &secret, &new)
             })
             .unwrap();
         let found = store

@@ -62,7 +62,15 @@ fn only_one_bearer_token_opens_the_door() {
 fn pages_are_read_only_and_tell_browsers_what_they_may_do() {
     let server = Server::start();
     let mut client = server.anyone();
-    for path in ["/", "/settings", "/static/style.css", "/healthz", "/readyz"] {
+    for method in ["DELETE", "OPTIONS", "TRACE", "get"] {
+        let answer = client.request(method, "/settings", &[], b"");
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, Some("GET, HEAD, POST")),
+            "{method}"
+        );
+    }
+    for path in ["/", "/static/style.css", "/healthz", "/readyz"] {
         for method in ["POST", "DELETE", "OPTIONS", "TRACE", "get"] {
             let answer = client.request(method, path, &[], b"");
             assert_eq!(
@@ -72,7 +80,7 @@ fn pages_are_read_only_and_tell_browsers_what_they_may_do() {
             );
         }
     }
-    for path in ["/settings", "/static/style.css", "/healthz", "/nowhere"] {
+    for path in ["/sign-in", "/static/style.css", "/healthz", "/nowhere"] {
         let answer = client.get(path);
         assert_eq!(
             answer.header("x-content-type-options"),
@@ -80,10 +88,8 @@ fn pages_are_read_only_and_tell_browsers_what_they_may_do() {
             "{path}"
         );
     }
-    let settings = client.get("/settings");
-    let policy = settings
-        .header("content-security-policy")
-        .expect("a policy");
+    let page = client.get("/sign-in");
+    let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.starts_with("default-src 'none';"), "{policy}");
     assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
     let home = client.get("/");

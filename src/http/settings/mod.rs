@@ -1,0 +1,200 @@
+//! The settings pages: forms in, HTML out. One file for each page; what they change is done by `manage`.
+//!
+//! A page is for who is signed in and may open the settings, and shows and changes that one's own tenant alone: the
+//! tenant comes from the session and from nowhere else.
+
+mod accounts;
+mod apps;
+mod backup;
+mod danger;
+mod events;
+mod guides;
+mod log;
+mod overview;
+mod people;
+mod provisioning;
+mod roles;
+mod sso;
+mod teams;
+mod undo;
+
+use std::ops::Deref;
+
+use minijinja::context;
+use minijinja::value::Value;
+
+use super::App;
+use super::request::{Request, Response};
+use super::route::Settings;
+use super::sign_in;
+use super::visitor::{Flash, Visitor};
+use crate::error::{Error, Result};
+use crate::manage::passwords;
+use crate::store::sessions::{self, Holder, Session};
+use crate::store::tenants::{self, Tenant};
+use crate::store::{Snapshot, Tx, accounts as stored_accounts};
+
+/// For how long after it was said who it is dangerous actions need not ask again, in milliseconds.
+const CONFIRMED_FOR: i64 = 10 * 60 * 1000;
+
+/// Somebody who may open the settings, at one of their pages.
+struct Visit<'a> {
+    visitor: Visitor<'a>,
+    session: Session,
+    tenant: Tenant,
+}
+
+impl<'a> Deref for Visit<'a> {
+    type Target = Visitor<'a>;
+
+    fn deref(&self) -> &Visitor<'a> {
+        &self.visitor
+    }
+}
+
+/// Answers a request for a settings page.
+pub(super) fn answer(app: &App, request: &Request, page: &Settings) -> Response {
+    let visitor = match Visitor::of(app, request) {
+        Ok(visitor) => visitor,
+        Err(response) => return super::pages::or_log(response, &request.head),
+    };
+    let Some(session) = visitor.session.clone() else {
+        return sign_in::ask(&visitor);
+    };
+    if !session.opens_settings {
+        let words = "Your role does not open the settings. Whoever manages roles can change that, or give you another one.";
+        return super::pages::or_log(visitor.problem(403, words), &request.head);
+    }
+    let tenant = app
+        .store
+        .read(|snapshot| tenants::by_id(snapshot, session.tenant));
+    let tenant = match tenant {
+        Ok(Some(tenant)) => tenant,
+        Ok(None) => return sign_in::ask(&visitor),
+        Err(error) => return visitor.failure(error),
+    };
+    let visit = Visit {
+        visitor,
+        session,
+        tenant,
+    };
+    serve(&visit, page).unwrap_or_else(|error| visit.failure(error))
+}
+
+fn serve(visit: &Visit<'_>, page: &Settings) -> Result<Response> {
+    match page {
+        Settings::Overview => overview::answer(visit),
+        Settings::Sso => sso::answer(visit),
+        Settings::Provisioning => provisioning::answer(visit),
+        Settings::Roles => roles::answer(visit),
+        Settings::Teams => teams::answer(visit),
+        Settings::People => people::answer(visit),
+        Settings::Log => log::answer(visit),
+        Settings::Undo => undo::answer(visit),
+        Settings::Events => events::answer(visit),
+        Settings::Apps => apps::answer(visit),
+        Settings::Accounts => accounts::answer(visit),
+        Settings::Backup => backup::answer(visit),
+        Settings::Danger => danger::answer(visit),
+        Settings::Guides => guides::answer(visit),
+        _ => visit.problem(404, "There is no page at this address."),
+    }
+}
+
+impl Visit<'_> {
+    /// As events name who did it.
+    fn actor(&self) -> String {
+        match (&self.session.holder, &self.session.person) {
+            (Holder::Account(id), _) => format!("account:{id}"),
+            (Holder::Person(_), id) => format!("person:{}", id.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// A settings page: `context`, and what every one of them has.
+    fn show(&self, template: &str, title: &str, context: Value) -> Result<Response> {
+        let common = context! { title => title, tenant => self.tenant.name.as_str() };
+        self.page(200, template, context! { ..context, ..common })
+    }
+
+    /// One snapshot of the store.
+    fn look<T>(&self, look: impl FnOnce(&Snapshot<'_>) -> Result<T>) -> Result<T> {
+        self.app.store.read(look)
+    }
+
+    /// One change of the store. The closure is given the actor.
+    fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Tx<'_>, &str) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let actor = self.actor();
+        self.app
+            .store
+            .write(self.head.now, move |tx| change(tx, &actor))
+    }
+
+    /// On to `to`, saying `words` if it worked, else the refusal's own words.
+    fn then<T>(
+        &self,
+        outcome: Result<T>,
+        to: &str,
+        words: impl FnOnce(T) -> String,
+    ) -> Result<Response> {
+        let flash = match outcome {
+            Ok(done) => Flash::Done(words(done)),
+            Err(Error::Scim(refusal)) => Flash::Failed(refusal.detail().to_owned()),
+            Err(error) => return Err(error),
+        };
+        Ok(self.go(to, Some(flash)))
+    }
+
+    /// A parameter of the query, empty where there is none.
+    fn query(&self, name: &str) -> String {
+        let pairs = self.head.query_pairs().unwrap_or_default();
+        let found = pairs.into_iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value).unwrap_or_default()
+    }
+
+    /// `None` where a dangerous action may go on: it was said within 10 minutes who it is, or the password came with the
+    /// form. Else the page that asks for it and then sends the same form again.
+    fn asks(&self) -> Result<Option<Response>> {
+        let age = self.head.now.as_millisecond() - self.session.authenticated.as_millisecond();
+        if age < CONFIRMED_FOR {
+            return Ok(None);
+        }
+        let Holder::Account(id) = self.session.holder else {
+            let words =
+                "You signed in more than 10 minutes ago. Sign out, sign in again, and repeat this.";
+            return Ok(Some(self.problem(403, words)?));
+        };
+        let account = self.look(|snapshot| stored_accounts::get(snapshot, self.tenant.id, id))?;
+        let password = self.form.raw("confirm_password");
+        let mut trouble = String::new();
+        if !password.is_empty() {
+            let email = account
+                .as_ref()
+                .map_or("", |account| account.email.as_str());
+            let stored = account
+                .as_ref()
+                .and_then(|account| account.password.as_deref());
+            match sign_in::slowed(self, email) {
+                Err(words) => trouble = words,
+                Ok(()) if passwords::verify(password, stored)? => {
+                    sign_in::trusted(self, email);
+                    let (tenant, id) = (self.tenant.id, self.session.id);
+                    self.change(move |tx, _| sessions::authenticated(tx, tenant, id))?;
+                    return Ok(None);
+                }
+                Ok(()) => "The password is wrong; try again.".clone_into(&mut trouble),
+            }
+        }
+        let again: Vec<_> = self
+            .form
+            .fields()
+            .filter(|(name, _)| !["csrf", "confirm_password"].contains(name))
+            .map(|(name, value)| Value::from(vec![name.to_owned(), value.to_owned()]))
+            .collect();
+        let context = context! { again => again, trouble => trouble };
+        self.show("confirm.html", "Confirm that it is you", context)
+            .map(Some)
+    }
+}

@@ -1,0 +1,397 @@
+//! Getting in and out: setting up, signing in by password or link, signing out, a person's own page.
+
+use minijinja::context;
+
+use super::html::{encoded, moment};
+use super::request::Response;
+use super::throttle::Key;
+use super::visitor::{Flash, Visitor};
+use crate::error::Result;
+use crate::manage::sessions::SignIn;
+use crate::manage::{self, passwords};
+use crate::scim::ScimError;
+use crate::scim::resource::fold;
+use crate::store::sessions::{self, Holder, Link, Session};
+use crate::store::tokens::{Secret, TokenHash};
+use crate::store::{TenantId, accounts, people, tenants};
+
+/// Said alike of unknown accounts, wrong passwords and accounts without one.
+const WRONG: &str = "There is no account with this e-mail address and password. If the password is forgotten, whoever runs \
+                     the server makes a link: rollcall account sign-in-link EMAIL";
+
+/// Said of a link that is used, late or mistyped.
+const DEAD_LINK: &str = "This link does not work: it was used already, is older than 30 minutes, or is incomplete. \
+                         Make a new one: rollcall account sign-in-link EMAIL, or restart the server for a set-up link.";
+
+/// `/sign-in`
+pub(super) fn sign_in(visitor: &Visitor<'_>) -> Result<Response> {
+    let next = match visitor.is_post() {
+        true => visitor.form.get("next").to_owned(),
+        false => query(visitor, "next"),
+    };
+    let next = local(&next);
+    if !visitor.is_post() {
+        if let Some(session) = &visitor.session {
+            return Ok(visitor.go(next.unwrap_or(home(session.opens_settings)), None));
+        }
+        return form(visitor, 200, next, "");
+    }
+    let (email, password) = (visitor.form.get("email"), visitor.form.raw("password"));
+    if let Err(words) = slowed(visitor, email) {
+        return form(visitor, 429, next, &words);
+    }
+    let account = visitor
+        .app
+        .store
+        .read(|snapshot| accounts::by_email(snapshot, email))?;
+    let stored = account
+        .as_ref()
+        .and_then(|account| account.password.as_deref());
+    if !passwords::verify(password, stored)? {
+        log::warn!(
+            "{}: refused a sign-in from {}",
+            visitor.head.request_id,
+            visitor.head.address
+        );
+        return form(visitor, 403, next, WRONG);
+    }
+    let Some(account) = account else {
+        return form(visitor, 403, next, WRONG);
+    };
+    trusted(visitor, email);
+    let who = as_account(visitor, account.tenant, account.id, "password");
+    let response = visitor.go(next.unwrap_or("/settings"), None);
+    begin(visitor, who, None, response)
+}
+
+/// The page with the form; `trouble` says why it is shown again.
+fn form(visitor: &Visitor<'_>, status: u16, next: Option<&str>, trouble: &str) -> Result<Response> {
+    let email = visitor.form.get("email");
+    let context = context! { title => "Sign in", next => next, email => email, trouble => trouble };
+    visitor.page(status, "sign_in.html", context)
+}
+
+/// Counts a try for an account from an address; says how long to wait where there were too many.
+pub(super) fn slowed(visitor: &Visitor<'_>, email: &str) -> std::result::Result<(), String> {
+    let keys = [
+        Key::Account(fold(email)),
+        Key::Address(visitor.head.address),
+    ];
+    visitor
+        .app
+        .throttle
+        .attempt(&keys, visitor.head.now)
+        .map_err(|wait| {
+            format!(
+                "There were too many tries. Wait {} seconds and try again.",
+                wait.as_secs().max(1)
+            )
+        })
+}
+
+/// Forgets the tries for an account: this one was right.
+pub(super) fn trusted(visitor: &Visitor<'_>, email: &str) {
+    visitor.app.throttle.succeeded(&Key::Account(fold(email)));
+}
+
+/// `/sign-in/link/…`: shown first, so that whatever looks at links in mails does not use it up.
+pub(super) fn link(visitor: &Visitor<'_>, secret: &str) -> Result<Response> {
+    let hash = TokenHash::of(secret);
+    let now = visitor.head.now;
+    let found = visitor.app.store.read(|snapshot| {
+        let Some(Link::SignIn(tenant, holder)) = sessions::link(snapshot, &hash, now)? else {
+            return Ok(None);
+        };
+        let name = tenants::by_id(snapshot, tenant)?.map(|tenant| tenant.name);
+        Ok(name.map(|name| (tenant, holder, name)))
+    })?;
+    let Some((tenant, holder, name)) = found else {
+        return visitor.problem(410, DEAD_LINK);
+    };
+    if !visitor.is_post() {
+        let context = context! { title => "Sign in", tenant => name };
+        return visitor.page(200, "link.html", context);
+    }
+    let who = match holder {
+        Holder::Account(id) => as_account(visitor, tenant, id, "link"),
+        Holder::Person(row) => {
+            let person = visitor
+                .app
+                .store
+                .read(|snapshot| people::by_row(snapshot, tenant, row))?;
+            let Some(person) = person else {
+                return visitor.problem(410, DEAD_LINK);
+            };
+            SignIn {
+                actor: format!("person:{}", person.id),
+                holder: Holder::Person(row),
+                ..as_account(visitor, tenant, 0, "link")
+            }
+        }
+    };
+    begin(visitor, who, Some(hash), visitor.go("/settings", None))
+}
+
+/// `/setup/…`: makes the first tenant and the first account.
+pub(super) fn set_up(visitor: &Visitor<'_>, secret: &str) -> Result<Response> {
+    let hash = TokenHash::of(secret);
+    let now = visitor.head.now;
+    let found = visitor
+        .app
+        .store
+        .read(|snapshot| sessions::link(snapshot, &hash, now))?;
+    if found != Some(Link::SetUp) {
+        return visitor.problem(410, DEAD_LINK);
+    }
+    let again = |trouble: &str| {
+        let context = context! {
+            title => "Set up rollcall",
+            tenant => visitor.form.get("tenant"),
+            email => visitor.form.get("email"),
+            min_chars => passwords::MIN_CHARS,
+            trouble => trouble,
+        };
+        let status = if trouble.is_empty() { 200 } else { 400 };
+        visitor.page(status, "setup.html", context)
+    };
+    if !visitor.is_post() {
+        return again("");
+    }
+    let wanted = manage::tenants::name(visitor.form.get("tenant"))
+        .map_err(crate::error::Error::from)
+        .and_then(|tenant| {
+            let email = manage::accounts::email(visitor.form.get("email"))?;
+            let password = manage::accounts::hashed(visitor.form.raw("password"), &email)?;
+            Ok((tenant, email, password))
+        });
+    let (tenant, email, password) = match wanted {
+        Err(crate::error::Error::Scim(refusal)) => return again(refusal.detail()),
+        wanted => wanted?,
+    };
+    let secret = Secret::random()?;
+    let visit = as_account(visitor, TenantId(0), 0, "setup");
+    let made = visitor.app.store.write(now, move |tx| {
+        // Used up only with what it makes, and in the same transaction.
+        if !sessions::use_link(tx, &hash)? || !tenants::list(tx)?.is_empty() {
+            return Ok(None);
+        }
+        let Some(tenant) = manage::tenants::create(tx, "setup", &tenant)? else {
+            return Ok(None);
+        };
+        let account = manage::accounts::create(tx, tenant.id, "setup", &email, Some(&password))?;
+        let who = SignIn {
+            tenant: tenant.id,
+            holder: Holder::Account(account.id),
+            actor: format!("account:{}", account.id),
+            ..visit
+        };
+        manage::sessions::sign_in(tx, &who, &secret)?;
+        Ok(Some(secret))
+    })?;
+    match made {
+        None => visitor.problem(410, DEAD_LINK),
+        Some(secret) => {
+            let words = "rollcall is set up. Next: enable provisioning.".to_owned();
+            let response = visitor.go("/settings", Some(Flash::Done(words)));
+            Ok(visitor.keep_secret(response, &secret))
+        }
+    }
+}
+
+/// `/sign-out`
+pub(super) fn sign_out(visitor: &Visitor<'_>) -> Result<Response> {
+    if let Some(session) = visitor.session.clone() {
+        visitor.app.store.write(visitor.head.now, move |tx| {
+            sessions::end(tx, session.tenant, &session.holder, session.id)
+        })?;
+    }
+    let flash = Flash::Done("You are signed out.".to_owned());
+    Ok(visitor.forget(visitor.go("/sign-in", Some(flash))))
+}
+
+/// `/me`: who is signed in, where, and their password.
+pub(super) fn me(visitor: &Visitor<'_>) -> Result<Response> {
+    let Some(session) = visitor.session.clone() else {
+        return Ok(visitor.go("/sign-in?next=/me", None));
+    };
+    if visitor.is_post() {
+        return change_own(visitor, session);
+    }
+    let now = visitor.head.now;
+    visitor.app.store.read(|snapshot| {
+        let person = match &session.person {
+            Some(id) => people::person(snapshot, session.tenant, id)?,
+            None => None,
+        };
+        let teams = person.as_ref().map_or(&[][..], |person| &person.teams);
+        let sessions = sessions::of(snapshot, session.tenant, &session.holder, now)?;
+        let sessions: Vec<_> = sessions.iter().map(|one| shown(one, session.id)).collect();
+        let context = context! {
+            title => "You",
+            tenant => tenants::by_id(snapshot, session.tenant)?.map(|tenant| tenant.name),
+            is_account => session.person.is_none(),
+            role => person.as_ref().and_then(|person| person.role.as_deref()),
+            teams => teams.iter().map(|team| team.display.clone()).collect::<Vec<_>>(),
+            sessions => sessions,
+            min_chars => passwords::MIN_CHARS,
+        };
+        visitor.page(200, "me.html", context)
+    })
+}
+
+/// A session as pages show it.
+pub(super) fn shown(session: &Session, current: i64) -> minijinja::Value {
+    context! {
+        id => session.id,
+        address => session.address.as_str(),
+        agent => session.agent.as_str(),
+        created => moment(session.created),
+        last_seen => moment(session.last_seen),
+        current => session.id == current,
+    }
+}
+
+fn change_own(visitor: &Visitor<'_>, session: Session) -> Result<Response> {
+    let (app, now) = (visitor.app, visitor.head.now);
+    let done = match visitor.form.get("do") {
+        "end-others" => {
+            app.store.write(now, move |tx| {
+                sessions::end_all(tx, session.tenant, &session.holder, Some(session.id))
+            })?;
+            Flash::Done("All other sessions are signed out.".to_owned())
+        }
+        "password" => match change_password(visitor, session) {
+            Ok(()) => Flash::Done("The password is changed.".to_owned()),
+            Err(crate::error::Error::Scim(refusal)) => Flash::Failed(refusal.detail().to_owned()),
+            Err(error) => return Err(error),
+        },
+        _ => Flash::Failed("That is nothing this page can do.".to_owned()),
+    };
+    Ok(visitor.go("/me", Some(done)))
+}
+
+fn change_password(visitor: &Visitor<'_>, session: Session) -> Result<()> {
+    let (app, now) = (visitor.app, visitor.head.now);
+    let Holder::Account(id) = session.holder else {
+        return Err(ScimError::invalid_value("Your password is your provider’s.").into());
+    };
+    let account = app
+        .store
+        .read(|snapshot| accounts::get(snapshot, session.tenant, id))?
+        .ok_or_else(|| ScimError::not_found("This account is gone."))?;
+    // Who came by a link has shown enough, and may have forgotten the old one.
+    let has_password = account.password.is_some();
+    let age = now.duration_since(session.created);
+    let by_link = session.method == "link" && age < jiff::SignedDuration::from_mins(10);
+    if has_password && !by_link {
+        slowed(visitor, &account.email).map_err(ScimError::invalid_value)?;
+        let old = visitor.form.raw("old");
+        if !passwords::verify(old, account.password.as_deref())? {
+            return Err(ScimError::invalid_value("The old password is wrong; try again.").into());
+        }
+        trusted(visitor, &account.email);
+    }
+    let password = manage::accounts::hashed(visitor.form.raw("new"), &account.email)?;
+    app.store.write(now, move |tx| {
+        let actor = format!("account:{id}");
+        manage::accounts::set_password(tx, &actor, &account, Some(&password), Some(session.id))
+    })
+}
+
+/// Signs in with a new secret, and uses a link up in the same transaction.
+fn begin(
+    visitor: &Visitor<'_>,
+    who: SignIn,
+    link: Option<TokenHash>,
+    response: Response,
+) -> Result<Response> {
+    let secret = Secret::random()?;
+    let before = visitor.session.clone();
+    let secret = visitor.app.store.write(visitor.head.now, move |tx| {
+        if let Some(hash) = link
+            && !sessions::use_link(tx, &hash)?
+        {
+            return Ok(None);
+        }
+        if let Some(before) = before {
+            sessions::end(tx, before.tenant, &before.holder, before.id)?;
+        }
+        manage::sessions::sign_in(tx, &who, &secret)?;
+        Ok(Some(secret))
+    })?;
+    match secret {
+        Some(secret) => Ok(visitor.keep_secret(response, &secret)),
+        None => visitor.problem(410, DEAD_LINK),
+    }
+}
+
+fn as_account(visitor: &Visitor<'_>, tenant: TenantId, id: i64, method: &'static str) -> SignIn {
+    SignIn {
+        tenant,
+        holder: Holder::Account(id),
+        actor: format!("account:{id}"),
+        method,
+        address: visitor.head.address.to_string(),
+        agent: visitor.agent().to_owned(),
+    }
+}
+
+/// Where somebody goes who is signed in.
+fn home(opens_settings: bool) -> &'static str {
+    if opens_settings { "/settings" } else { "/me" }
+}
+
+/// `next`, if it is a page of ours that a sign-in leads to; anything else could lead elsewhere.
+pub(super) fn local(next: &str) -> Option<&str> {
+    let plain = next
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
+    let ours = ["/settings", "/me"].iter().any(|page| {
+        next.strip_prefix(page)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+    });
+    (plain && ours).then_some(next)
+}
+
+/// The sign-in page that leads back to where the visitor is.
+pub(super) fn ask(visitor: &Visitor<'_>) -> Response {
+    let mut here = visitor.head.path.clone();
+    if !visitor.head.query.is_empty() {
+        here = format!("{here}?{}", visitor.head.query);
+    }
+    visitor.go(&format!("/sign-in?next={}", encoded(&here)), None)
+}
+
+/// A parameter of the query, empty where there is none.
+fn query(visitor: &Visitor<'_>, name: &str) -> String {
+    let pairs = visitor.head.query_pairs().unwrap_or_default();
+    let found = pairs.into_iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local;
+
+    #[test]
+    fn a_sign_in_leads_to_our_own_pages_alone() {
+        for good in ["/settings", "/settings/people?q=a%20b", "/me"] {
+            assert_eq!(local(good), Some(good));
+        }
+        for bad in [
+            "",
+            "/",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/settings\\..\\evil",
+            "/settingsevil",
+            "/settings\r\nX: y",
+            "/me@evil.example",
+            "/sign-out",
+            "javascript:alert(1)",
+        ] {
+            assert_eq!(local(bad), None, "{bad:?}");
+        }
+    }
+}
