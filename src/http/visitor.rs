@@ -158,7 +158,13 @@ impl<'a> Visitor<'a> {
 
     /// A page that says in words what is wrong and what to do.
     pub(super) fn problem(&self, status: u16, words: &str) -> Result<Response> {
-        let context = context! { status => status, words => words };
+        let title = match status {
+            404 | 410 => "Not here",
+            403 => "Not allowed",
+            500.. => "That went wrong",
+            _ => "That did not work",
+        };
+        let context = context! { title => title, words => words };
         self.page(status, "problem.html", context)
     }
 
