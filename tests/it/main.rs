@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+mod browser; // a browser without JavaScript
 mod directory; // what a client believes the server to hold, held against the server
 mod support; // the running binary, and a raw HTTP client
 mod tenant; // a tenant of it, and SCIM in one line for each call
@@ -28,5 +29,6 @@ mod random_life; // random lives: the feed tells all, the archive keeps all, rol
 mod retention; // the archive over time and in bulk, in this process with a given clock
 mod rfc; // the RFC's own figures: data/rfc/*.json
 mod roles; // which role a user has, and why
+mod sign_in; // getting into the settings, and what keeps others out
 mod tidy; // the shape of the tree: arrows, sizes, names
 mod transcripts; // conversations as files, tests/data/transcripts: a client's quirk belongs there
