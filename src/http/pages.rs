@@ -33,6 +33,7 @@ pub(super) fn asset(head: &Head, asset: Asset) -> Response {
             "text/css; charset=utf-8",
             include_str!("../../static/style.css"),
         ),
+        Asset::Icon => ("image/svg+xml", include_str!("../../static/icon.svg")),
         Asset::Script => {
             let text = include_str!("../../static/rollcall.js");
             ("text/javascript; charset=utf-8", text)

@@ -90,6 +90,8 @@ pub(super) enum Asset {
     Style,
     /// `rollcall.js`
     Script,
+    /// `icon.svg`
+    Icon,
 }
 
 /// What an address under `/scim/v2` names (RFC 7644 §3.2, table 2).
@@ -166,6 +168,7 @@ pub(super) fn route(head: &Head) -> Route {
         ["sign-out"] => Route::SignOut,
         ["me"] => Route::Me,
         ["static", "rollcall.js"] => Route::Asset(Asset::Script),
+        ["static", "icon.svg"] => Route::Asset(Asset::Icon),
         ["static", "style.css"] => Route::Asset(Asset::Style),
         ["healthz"] => Route::Health,
         ["readyz"] => Route::Ready,

@@ -257,7 +257,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let made = [".git", "target", "rollcall-data", ".tools"].contains(&name.as_str());
+        let made =
+            [".git", "target", "rollcall-data", ".tools", ".screenshots"].contains(&name.as_str());
         if path.is_dir() && !made {
             collect(&path, files);
         } else if path.is_file() && !made {

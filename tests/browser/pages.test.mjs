@@ -1,0 +1,163 @@
+// Every page: looks (screenshots), accessibility (axe-core), and nothing that a page may not do.
+
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { axeFindings, closeBrowser, openWindow, scim, startServer } from "./support.mjs";
+
+const shots = new URL("../.screenshots", import.meta.url).pathname;
+/** Bytes of HTML, CSS and JavaScript of a page without its data. */
+const WEIGHT_MAX = 60 * 1024;
+
+let server;
+let state;
+let pages;
+
+before(async () => {
+  rmSync(shots, { recursive: true, force: true });
+  mkdirSync(shots, { recursive: true });
+  server = await startServer("--dev");
+  const call = scim(server.origin, server.said["SCIM token"]);
+  await fill(call);
+  const { context, page } = await openWindow(server.origin);
+  await page.goto(server.said.settings);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL("**/settings");
+  await server.rollcall("account", "create", "second@example.org", "--tenant", "dev");
+  await server.rollcall("token", "create", "--tenant", "dev", "--api", "--name", "wiki");
+  pages = await allPages(page);
+  state = await context.storageState();
+  await context.close();
+});
+
+after(async () => {
+  await closeBrowser();
+  await server?.stop();
+});
+
+/** A directory with something of everything: teams, people, roles, an archive, refusals. */
+async function fill(call) {
+  const schemas = (name) => [`urn:ietf:params:scim:schemas:core:2.0:${name}`];
+  const patch = (...operations) => ({
+    schemas: ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], Operations: operations });
+  await call("GET", '/Users?filter=userName+eq+"0c7f3d8e-no-such-user"');
+  const people = ["Ada Lovelace", "Grace Hopper", "Edsger Dijkstra", "Barbara Liskov", "Ken Thompson", "Radia Perlman",
+    "Tim Berners-Lee", "Frances Allen", "Donald Knuth", "Margaret Hamilton", "Alan Turing", "Katherine Johnson"];
+  const ids = [];
+  for (const [at, name] of people.entries()) {
+    const [givenName, familyName] = name.split(" ");
+    const userName = `${givenName}.${familyName}@contoso.example`.toLowerCase();
+    const { body } = await call("POST", "/Users", {
+      schemas: schemas("User"), userName, displayName: name, name: { givenName, familyName }, externalId: `ext-${at}`,
+      emails: [{ type: "work", value: userName, primary: true }], title: "Engineer", active: true,
+      roleName: ["Admin", "Team lead", "Responder", "Boss", "Member"][at % 5] });
+    ids.push(body.id);
+  }
+  for (const [displayName, from, to] of [["Site reliability", 0, 6], ["Billing", 3, 5], ["Old project", 4, 9]]) {
+    const members = ids.slice(from, to).map((value) => ({ value }));
+    const { body } = await call("POST", "/Groups", { schemas: schemas("Group"), displayName, externalId: displayName, members });
+    if (displayName === "Old project") await call("DELETE", `/Groups/${body.id}`);
+  }
+  await call("PATCH", `/Users/${ids[10]}`, patch({ op: "Replace", path: "active", value: "False" }));
+  await call("DELETE", `/Users/${ids[11]}`);
+  await call("POST", "/Users", { schemas: schemas("User"), userName: "ada.lovelace@contoso.example" });
+  await call("PATCH", `/Users/${ids[0]}`, patch({ op: "replace", path: "shoeSize", value: 38 }));
+}
+
+/** The pages that the menu leads to, and one of each kind behind those. */
+async function allPages(page) {
+  const links = async () =>
+    page.locator("a[href^='/']").evaluateAll((all) => all.map((link) => link.getAttribute("href")));
+  await page.goto(`${server.origin}/settings`);
+  const menu = (await links()).filter((path) => path.startsWith("/settings"));
+  const found = new Map();
+  for (const path of [...new Set(menu)]) {
+    found.set(path.replace("/settings/", "").replace("/settings", "overview"), path);
+    await page.goto(server.origin + path);
+    for (const inner of await links()) {
+      const [, kind, rest] = inner.match(/^\/settings\/(teams|people|log|guides)\/([^/?#]+)$/) ?? [];
+      if (!kind || rest === "download") continue;
+      const name = kind === "guides" ? `guide-${rest}` : `${kind}-one`;
+      if (!found.has(name)) found.set(name, inner);
+    }
+  }
+  found.set("teams-archived", "/settings/teams?show=archived");
+  found.set("me", "/me");
+  return found;
+}
+
+test("the pages behind the menu are found", () => {
+  for (const name of ["overview", "teams-one", "people-one", "log-one", "guide-entra-id"]) {
+    assert.ok(pages.has(name), `${name} of ${[...pages.keys()]}`);
+  }
+});
+
+for (const dark of [false, true]) {
+  for (const width of [1280, 360]) {
+    test(`every page is accessible and keeps to itself, ${dark ? "dark" : "light"}, ${width} px`, async () => {
+      const { context, page, faults } = await openWindow(server.origin, { dark, width, state });
+      for (const [name, path] of pages) {
+        await page.goto(server.origin + path);
+        const file = `${name}-${dark ? "dark" : "light"}-${width}.png`;
+        await page.screenshot({ path: join(shots, file), fullPage: true });
+        faults.push(...(await axeFindings(page)).map((finding) => `${path}: ${finding}`));
+        faults.push(...(await shapeFaults(page)).map((fault) => `${path}: ${fault}`));
+      }
+      await context.close();
+      assert.deepEqual(faults, []);
+    });
+  }
+}
+
+/** One h1, breadcrumbs, and nothing wider than the window. */
+async function shapeFaults(page) {
+  return page.evaluate(() => {
+    const faults = [];
+    if (document.querySelectorAll("h1").length !== 1) faults.push("not one h1");
+    if (location.pathname !== "/me" && !document.querySelector(".crumbs")) faults.push("no breadcrumbs");
+    const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+    if (wide > 0) faults.push(`${wide} px wider than the window`);
+    return faults;
+  });
+}
+
+test("pages for strangers are accessible, too", async () => {
+  for (const dark of [false, true]) {
+    for (const width of [1280, 360]) {
+      const { context, page, faults } = await openWindow(server.origin, { dark, width });
+      const link = await server.rollcall("account", "sign-in-link", "dev@localhost", "--public-url", server.origin);
+      for (const [name, path] of [["sign-in", "/sign-in"], ["link", link.replace(server.origin, "")],
+        ["link-late", "/sign-in/link/0"], ["setup-late", "/setup/0"]]) {
+        await page.goto(server.origin + path);
+        const file = `${name}-${dark ? "dark" : "light"}-${width}.png`;
+        await page.screenshot({ path: join(shots, file), fullPage: true });
+        faults.push(...(await axeFindings(page)).map((finding) => `${path}: ${finding}`));
+      }
+      await context.close();
+      // The browser itself notes a page of status 410.
+      assert.deepEqual(faults.filter((fault) => !/status of 410/.test(fault)), []);
+    }
+  }
+});
+
+test("the heaviest page weighs less than 60 KB without its data", async (t) => {
+  // Another server, so that there is no data.
+  const bare = await startServer("--dev");
+  const { context, page } = await openWindow(bare.origin);
+  await page.goto(bare.said.settings);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL("**/settings");
+  const bytes = async (path) => Number((await context.request.get(bare.origin + path)).headers()["content-length"]);
+  const shared = (await bytes("/static/style.css")) + (await bytes("/static/rollcall.js"));
+  let heaviest = ["", 0];
+  for (const path of pages.values()) {
+    if (/(teams|people|log)\/./.test(path)) continue;
+    const weight = shared + (await bytes(path));
+    if (weight > heaviest[1]) heaviest = [path, weight];
+  }
+  await context.close();
+  await bare.stop();
+  t.diagnostic(`CSS and JavaScript ${shared} bytes; heaviest page ${heaviest[0]}, ${heaviest[1]} bytes with them`);
+  assert.ok(heaviest[1] < WEIGHT_MAX, `${heaviest}`);
+});
