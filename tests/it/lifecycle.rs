@@ -433,3 +433,36 @@ fn a_team_is_downloaded_live_or_archived_and_imported_under_the_same_id() {
     let said = world.refused(&["team", "import", file]);
     assert!(said.contains("belongs to another team"), "{said}");
 }
+
+#[test]
+fn a_teams_resources_go_to_another_team_by_command_also_from_the_archive() {
+    let server = Server::start();
+    let mut world = World::new(&server, "transfer");
+    let (from, to) = (
+        world.team.clone(),
+        world.client.create("/Groups", &group("New", json!({}))),
+    );
+    let key = world.run(&["token", "create", "--api", "--scope", "read,resources"]);
+    let mut app = server.anyone().with_token(key.trim());
+    let names = |app: &mut crate::support::Client, team: &str| -> Vec<String> {
+        let listed = app.get(&format!("/api/v1/teams/{team}/resources")).json();
+        let items = listed["items"].as_array().unwrap();
+        items.iter().map(|item| text(&item["name"])).collect()
+    };
+    for name in ["monitor", "calendar"] {
+        let resource = json!({"kind": "check", "name": name, "data": {}}).to_string();
+        let path = format!("/api/v1/teams/{from}/resources");
+        let answer = app.request("POST", &path, &[], resource.as_bytes());
+        assert_eq!(answer.status, 201, "{answer:?}");
+        // The first while the team is live, the second out of the archive.
+        if name == "calendar" {
+            world.delete(&format!("/Groups/{from}"));
+        }
+        world.run(&["team", "transfer", &from, &to]);
+    }
+    assert_eq!(names(&mut app, &to), ["monitor", "calendar"]);
+    world.run(&["team", "restore", &from]);
+    assert!(names(&mut app, &from).is_empty());
+    let said = world.refused(&["team", "transfer", &from, "nowhere"]);
+    assert!(said.contains("nowhere"), "{said}");
+}
