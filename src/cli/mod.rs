@@ -5,6 +5,7 @@
 
 mod account;
 mod archive;
+mod backup;
 mod directory;
 mod events;
 mod history;
@@ -86,6 +87,10 @@ enum Command {
     Log(log::Arguments),
     /// Show the event feed: each change of a user, team, membership, resource, token or setting
     Events(events::Arguments),
+    /// Copy the whole database into a file, also while the server runs
+    Backup(backup::Backup),
+    /// Put a backup in the place of the database, which is kept under another name; the server has to be stopped
+    Restore(backup::Restore),
     /// Print the version
     Version,
 }
@@ -105,6 +110,8 @@ pub fn run() -> ExitCode {
         Command::Undo(undo) => undo::run(&arguments.data, arguments.output, undo),
         Command::Log(log) => log::run(&arguments.data, arguments.output, log),
         Command::Events(events) => events::run(&arguments.data, arguments.output, events),
+        Command::Backup(backup) => backup::backup(&arguments.data, arguments.output, backup),
+        Command::Restore(restore) => backup::restore(&arguments.data, arguments.output, &restore),
         Command::Version => table::line(&format!("rollcall {}", env!("CARGO_PKG_VERSION"))),
     };
     match outcome {

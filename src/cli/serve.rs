@@ -24,7 +24,7 @@ use crate::manage::{self, OPERATOR, archive};
 use crate::store::sessions::{Holder, Link};
 use crate::store::tenants::Tenant;
 use crate::store::tokens::{self, New, Secret, TokenHash, TokenKind};
-use crate::store::{Store, Tx, accounts, tenants};
+use crate::store::{Store, Tx, accounts, lock, tenants};
 
 /// The tenant of `--dev`.
 const DEV_TENANT: &str = "dev";
@@ -74,6 +74,7 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
             "--dev is for this machine alone: {address} is not a loopback address; listen on 127.0.0.1"
         )));
     }
+    let _serving = lock::serve(data)?;
     let store = Store::open(data)?;
     let dev_token = if arguments.dev {
         Some(dev_token(data, &store)?)

@@ -18,15 +18,24 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// More than all fixed statements; what remains serves the filters that come again and again.
 const CACHED_STATEMENTS: usize = 128;
 
-/// Makes `dir` and the database in it where they are missing, closed to other accounts of the machine: the file
-/// holds people's data. SQLite gives its WAL the permissions of the file. Returns the file's path.
-pub fn create(dir: &Path) -> Result<PathBuf> {
+/// Makes the data folder where it is missing, closed to other accounts of the machine: it holds people's data.
+pub fn create_folder(dir: &Path) -> Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .doing("making the data folder")?;
-    let path = dir.join("rollcall.db");
+        .doing("making the data folder")
+}
+
+/// Where the database of a data folder is.
+pub fn file(dir: &Path) -> PathBuf {
+    dir.join("rollcall.db")
+}
+
+/// Makes an empty database in `dir` where there is none, closed like its folder. SQLite gives its WAL the permissions
+/// of the file. Returns the file's path.
+pub fn create(dir: &Path) -> Result<PathBuf> {
+    let path = file(dir);
     OpenOptions::new()
         .write(true)
         .create(true)

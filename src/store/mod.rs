@@ -18,6 +18,7 @@ use crate::error::Result;
 
 pub mod accounts;
 pub mod archive;
+pub mod backup;
 mod column;
 mod connection;
 pub mod events;
@@ -25,10 +26,12 @@ pub mod exchanges;
 mod filter;
 mod function;
 pub mod history;
+pub mod lock;
 pub mod people;
 mod readers;
 pub mod removals;
 pub mod resources;
+pub mod restore;
 pub mod roles;
 mod search;
 pub mod sessions;
@@ -51,6 +54,8 @@ pub struct TenantId(pub i64);
 pub struct Store {
     writer: writer::Writer,
     readers: readers::Readers,
+    /// Last, so that it is released once all connections are closed.
+    in_use: lock::Lock,
 }
 
 /// What one read sees: one snapshot of the database.
@@ -92,12 +97,15 @@ impl Store {
     ///
     /// Where the folder or the file can't be used, or the file is a newer rollcall's or not a rollcall's at all.
     pub fn open(dir: &Path) -> Result<Store> {
+        connection::create_folder(dir)?;
+        let in_use = lock::share(dir)?;
         let path = connection::create(dir)?;
         let mut conn = connection::open(&path)?;
         upgrade::upgrade(&mut conn)?;
         Ok(Store {
             writer: writer::Writer::start(conn)?,
             readers: readers::Readers::new(path),
+            in_use,
         })
     }
 
@@ -144,6 +152,7 @@ impl Store {
         let Store {
             mut writer,
             readers,
+            in_use: _in_use,
         } = self;
         // First, so that the writer's connection is the last one and empties the WAL.
         drop(readers);

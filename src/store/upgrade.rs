@@ -26,14 +26,14 @@ const VERSION: i32 = 1 + STEPS.len() as i32;
 /// Where the file is a newer rollcall's, or another program's.
 pub fn upgrade(conn: &mut Connection) -> Result<()> {
     // Almost always there is nothing to do; then no lock is taken that a running server would notice.
-    if found(conn)? == Some(VERSION) {
+    if version(conn)? == Some(VERSION) {
         return Ok(());
     }
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Exclusive)
         .doing("locking the database")?;
     // Another process may have been faster, so ask again.
-    match found(&tx)? {
+    match version(&tx)? {
         None => tx.execute_batch(SCHEMA).doing("creating the schema")?,
         Some(version) => {
             for step in STEPS.iter().skip(version as usize - 1) {
@@ -49,7 +49,7 @@ pub fn upgrade(conn: &mut Connection) -> Result<()> {
 }
 
 /// The version of the schema in the file, from 1 to [`VERSION`]; `None` for an empty file.
-fn found(conn: &Connection) -> Result<Option<i32>> {
+pub fn version(conn: &Connection) -> Result<Option<i32>> {
     let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let application_id = number("application_id").doing("reading application_id")?;
     let version = number("user_version").doing("reading user_version")?;
@@ -67,7 +67,7 @@ fn found(conn: &Connection) -> Result<Option<i32>> {
             "the database has schema version {newer}, and this rollcall knows versions up to {VERSION}: \
              it was used by a newer rollcall, so run that one or restore a backup"
         )),
-        _ => Err("rollcall.db is not a rollcall database: choose another data folder".to_owned()),
+        _ => Err("the file is not a rollcall database".to_owned()),
     }
     .doing("opening the database")
 }
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn an_empty_file_gets_the_schema_once() {
         let mut conn = upgraded();
-        assert_eq!(found(&conn).unwrap(), Some(VERSION));
+        assert_eq!(version(&conn).unwrap(), Some(VERSION));
         conn.execute_batch("INSERT INTO tenant (name, name_key, created) VALUES ('a', 'a', 0)")
             .unwrap();
         upgrade(&mut conn).unwrap();

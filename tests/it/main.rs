@@ -10,6 +10,7 @@ mod support; // the running binary, and a raw HTTP client
 mod tenant; // a tenant of it, and SCIM in one line for each call
 
 mod api; // the API for apps, team resources, the views of the file
+mod backup; // copies while clients write, and what comes back of them
 mod bad_input; // what no client should send: a clear 4xx, and nothing changes
 mod cli; // every command beside a running server: output, exit codes, what it changes
 mod connections; // the connection loop in this process: short deadlines, and what a test must cause by itself
