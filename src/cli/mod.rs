@@ -6,6 +6,7 @@
 mod account;
 mod archive;
 mod backup;
+mod chores;
 mod directory;
 mod events;
 mod history;

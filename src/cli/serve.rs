@@ -4,10 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clap::Args;
@@ -15,16 +13,17 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::account::make_link;
+use super::chores::{self, Chores, Schedule};
 use super::{Failure, Outcome, failure, now, public_url, table};
 use crate::error::Doing;
 use crate::http::limits::Limits;
 use crate::http::listen::{self, Stop};
 use crate::http::{self, App};
-use crate::manage::{self, OPERATOR, archive};
+use crate::manage::{self, OPERATOR};
 use crate::store::sessions::{Holder, Link};
 use crate::store::tenants::Tenant;
 use crate::store::tokens::{self, New, Secret, TokenHash, TokenKind};
-use crate::store::{Store, Tx, accounts, lock, tenants};
+use crate::store::{Store, Tx, accounts, backup, lock, tenants};
 
 /// The tenant of `--dev`.
 const DEV_TENANT: &str = "dev";
@@ -34,12 +33,6 @@ const DEV_ACCOUNT: &str = "dev@localhost";
 
 /// The file in the data folder that keeps `--dev`'s token, so that a client stays connected over restarts.
 const DEV_TOKEN_FILE: &str = "dev-token";
-
-/// When the archive is first looked through for what is to be purged: not while all clients connect again.
-const FIRST_PURGE: Duration = Duration::from_secs(60);
-
-/// How often after that. Retention is reckoned in days.
-const PURGE_EVERY: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -61,6 +54,16 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "BYTES", env = "ROLLCALL_MAX_BODY", default_value_t = http::BODY_MAX_BYTES,
           value_parser = clap::value_parser!(u64).range(65_536..=1_073_741_824))]
     max_body: u64,
+    /// Folder for backups that are made while serving; without it, none are
+    #[arg(long, value_name = "DIR", env = "ROLLCALL_BACKUP_DIR")]
+    backup_dir: Option<PathBuf>,
+    /// How often a backup is made: a number with s, m, h or d behind it
+    #[arg(long, value_name = "TIME", env = "ROLLCALL_BACKUP_EVERY", default_value = "24h", value_parser = interval)]
+    backup_every: Duration,
+    /// How many of them are kept
+    #[arg(long, value_name = "N", env = "ROLLCALL_BACKUP_KEEP", default_value_t = 7,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    backup_keep: u32,
     /// For trying out: loopback only, with a tenant "dev", a sign-in link and a token, all printed, and all bodies in the log
     #[arg(long)]
     dev: bool,
@@ -73,6 +76,10 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         return Err(failure(format!(
             "--dev is for this machine alone: {address} is not a loopback address; listen on 127.0.0.1"
         )));
+    }
+    if let Some(dir) = &arguments.backup_dir {
+        // Who names a folder that can't be used should hear of it now and not from the log.
+        backup::create_folder(dir)?;
     }
     let _serving = lock::serve(data)?;
     let store = Store::open(data)?;
@@ -121,7 +128,16 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         throttle: Default::default(),
         stopping: Default::default(),
     });
-    let (stop_purging, purging) = purge_regularly(Arc::clone(&app))?;
+    let mut chores = vec![chores::purge(&app)];
+    if let Some(dir) = arguments.backup_dir {
+        let schedule = Schedule {
+            dir,
+            every: arguments.backup_every,
+            keep: arguments.backup_keep as usize,
+        };
+        chores.push(chores::back_up(&app, schedule));
+    }
+    let chores = Chores::start(chores)?;
     listen::serve(
         listener,
         Arc::clone(&app),
@@ -129,37 +145,13 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         arguments.trusted_proxy,
         stop,
     );
-    drop(stop_purging);
-    if purging.join().is_err() {
-        log::error!("the purging thread panicked");
-    }
+    chores.stop();
     match Arc::try_unwrap(app) {
         Ok(app) => app.store.close()?,
         // A connection outlived the time to drain; the writer ends with the process, and what it acknowledged is on disk.
         Err(_) => log::warn!("stopped with requests still running"),
     }
     Ok(())
-}
-
-/// Purges what is due in all tenants, in a thread that ends when the sender is dropped.
-fn purge_regularly(app: Arc<App>) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
-    let (stop, stopped) = mpsc::channel::<()>();
-    let thread = thread::Builder::new()
-        .name("purge".to_owned())
-        .spawn(move || {
-            let mut wait = FIRST_PURGE;
-            while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-                match archive::purge_everywhere(&app.store, now()) {
-                    Ok(0) => {}
-                    Ok(count) => {
-                        log::info!("purged {count} users and teams whose retention has ended");
-                    }
-                    Err(error) => log::error!("{error}"),
-                }
-                wait = PURGE_EVERY;
-            }
-        })?;
-    Ok((stop, thread))
 }
 
 fn resolved(listen: &str) -> Result<SocketAddr, Failure> {
@@ -179,6 +171,22 @@ fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
         .map_err(|_| "write an address or a network, as in 10.0.0.0/8".to_owned())
+}
+
+/// A number with s, m, h or d behind it.
+fn interval(text: &str) -> Result<Duration, String> {
+    let parsed = text.char_indices().last().and_then(|(at, unit)| {
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 60 * 60,
+            'd' => 24 * 60 * 60,
+            _ => return None,
+        };
+        let number: u32 = text[..at].parse().ok()?;
+        (number > 0).then(|| Duration::from_secs(u64::from(number) * seconds))
+    });
+    parsed.ok_or_else(|| "write how often as 30m, 24h or 1d".to_owned())
 }
 
 /// The token of the tenant "dev": the one of the last start if it still opens the tenant, else a new one.

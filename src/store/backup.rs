@@ -4,11 +4,13 @@
 //! copy can be held against it. `VACUUM INTO` would leave free pages out, but can't run inside a transaction: what it
 //! copied could not be compared with anything. Writers go on meanwhile, into the WAL.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -150,14 +152,28 @@ pub fn list(dir: &Path) -> Result<Vec<Listed>> {
             listed.push(Listed { name, at, bytes });
         }
     }
-    listed.sort_by(|a, b| b.at.cmp(&a.at));
+    listed.sort_by_key(|backup| Reverse(backup.at));
+    Ok(listed)
+}
+
+/// How long after `now` the next backup in `dir` is due, where one is to be made `every` so often.
+pub fn due_in(dir: &Path, every: Duration, now: Timestamp) -> Result<Duration> {
+    let newest = until(dir, now)?.into_iter().next();
+    let age = newest.map(|backup| now.duration_since(backup.at).unsigned_abs());
+    Ok(age.map_or(Duration::ZERO, |age| every.saturating_sub(age)))
+}
+
+/// As [`list`], without those of the future: made while the clock was wrong, they must not pass for the newest ones.
+fn until(dir: &Path, now: Timestamp) -> Result<Vec<Listed>> {
+    let mut listed = list(dir)?;
+    listed.retain(|backup| backup.at <= now);
     Ok(listed)
 }
 
 /// Removes all but the newest `keep` backups in `dir`, and what was left of attempts that were cut off; tells how many
 /// backups that were.
-pub fn prune(dir: &Path, keep: usize) -> Result<usize> {
-    let old: Vec<_> = list(dir)?.into_iter().skip(keep).collect();
+pub fn prune(dir: &Path, keep: usize, now: Timestamp) -> Result<usize> {
+    let old: Vec<_> = until(dir, now)?.into_iter().skip(keep).collect();
     for backup in &old {
         fs::remove_file(dir.join(&backup.name)).doing("removing an old backup")?;
     }

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -209,4 +210,52 @@ fn the_database_and_its_wal_open_clean_as_they_are_at_any_moment() {
             .unwrap();
         assert_eq!(found, "ok", "round {round}");
     }
+}
+
+/// Waits until the server's log says this.
+#[track_caller]
+fn wait_for(server: &Server, words: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !server.stderr().contains(words) {
+        assert!(Instant::now() < deadline, "{}", server.stderr());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_server_makes_backups_by_itself_and_keeps_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("backups");
+    let options = [
+        "--backup-dir",
+        dir.to_str().unwrap(),
+        "--backup-every",
+        "1s",
+    ];
+    let mut server = Server::start_with(&[&options[..], &["--backup-keep", "1"]].concat());
+    wait_for(&server, "backed up to");
+    let aside = folder.path().join("aside");
+    fs::rename(&dir, &aside).unwrap();
+    fs::write(&dir, "no folder").unwrap();
+    wait_for(&server, "no backup was made, trying again");
+    fs::remove_file(&dir).unwrap();
+    fs::rename(&aside, &dir).unwrap();
+    wait_for(&server, "removed 1 older backups");
+    server.terminate();
+    assert!(server.wait().success());
+    let mut backups = fs::read_dir(&dir).unwrap();
+    let backup = backups.next().unwrap().unwrap().path();
+    assert!(backups.next().is_none(), "more than one is kept");
+    let restored = rollcall(&server.data(), &["restore", backup.to_str().unwrap()]);
+    assert!(restored.status.success(), "{restored:?}");
+}
+
+#[test]
+fn a_folder_for_backups_that_cannot_be_made_is_an_error_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("disk").join("backups");
+    let dir = missing.to_str().unwrap();
+    let options = ["serve", "--listen", "127.0.0.1:0", "--backup-dir", dir];
+    let said = fails(folder.path(), &options);
+    assert!(said.contains("making the folder for backups"), "{said}");
 }

@@ -51,6 +51,12 @@ impl Server {
         Server::run(program, Some(folder), &[])
     }
 
+    /// Starts it with more options, and an empty data folder.
+    #[track_caller]
+    pub fn start_with(options: &[&str]) -> Server {
+        Server::run(Command::new(env!("CARGO_BIN_EXE_rollcall")), None, options)
+    }
+
     /// Starts it with `--dev`: there is a tenant `dev`, and its token is known.
     #[track_caller]
     pub fn start_dev() -> Server {

@@ -82,12 +82,29 @@ fn a_folder_keeps_the_newest_backups_and_whatever_else_is_in_it() {
     fs::write(dir.join(format!(".{newest}.x{PARTIAL}")), "").unwrap();
     fs::write(dir.join(format!(".other.db.x{PARTIAL}")), "").unwrap();
     let running = Partial::beside(&dir.join(newest)).unwrap();
-    assert_eq!(prune(&dir, 1).unwrap(), 2);
+    assert_eq!(prune(&dir, 1, at(90_000)).unwrap(), 2);
     assert_eq!(names(&dir), [newest]);
     assert!(running.path.exists(), "somebody works on it");
     assert!(dir.join("rollcall-2023.db").exists());
     assert!(dir.join(format!(".other.db.x{PARTIAL}")).exists());
     assert!(!dir.join(format!(".{newest}.x{PARTIAL}")).exists());
+}
+
+#[test]
+fn the_next_one_is_due_by_the_age_of_the_newest_and_the_future_does_not_count() {
+    let fixture = fixture();
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let hour = Duration::from_secs(3600);
+    assert_eq!(due_in(dir, hour, at(0)).unwrap(), Duration::ZERO);
+    for seconds in [0, 1_000_000, 1_000_001] {
+        make_in(&fixture.store, dir, at(seconds)).unwrap();
+    }
+    let in_seconds = |now| due_in(dir, hour, at(now)).unwrap().as_secs();
+    let due = [0, 1, 3599, 3600, 9999].map(in_seconds);
+    assert_eq!(due, [3600, 3599, 1, 0, 0]);
+    assert_eq!(prune(dir, 1, at(9999)).unwrap(), 0);
+    assert_eq!(names(dir).len(), 3);
 }
 
 #[test]
