@@ -1,10 +1,11 @@
 //! One connection, from its first byte to its last, on its own thread.
 //!
 //! Every head and every body has one deadline for the whole of it, so a peer gains nothing by sending a
-//! byte now and then. Buffers grow with what arrives, never with what is announced. Whatever is refused here closes the connection, because where the next request
-//! begins is then a matter of opinion. `head` and `chunked` decide what the bytes mean.
+//! byte now and then. Buffers grow with what arrives, never with what is announced. Whatever is refused here closes the
+//! connection, because where the next request begins is then a matter of opinion. `head` and `chunked` decide what the bytes mean.
 
 use std::any::Any;
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,11 +16,13 @@ use super::chunked::Chunked;
 use super::head::{Framing, ParsedHead, Refusal, parse_head};
 use super::listen::Service;
 use super::register::Place;
-use super::render::{Form, Stamp, render};
+use super::render::{Form, Stamp, file_of, render};
 use super::request::{Head, Request, Response, attribute};
 
 /// How many bytes one read asks for.
 const READ_BYTES: usize = 16 * 1024;
+/// How many bytes of a file are sent at a time.
+const FILE_BYTES: usize = 64 * 1024;
 /// The most bytes that are read and thrown away after a last answer.
 const LINGER_BYTES: usize = 1024 * 1024;
 
@@ -199,7 +202,7 @@ impl Connection<'_> {
                 return Ok(body);
             }
             let limits = &self.service.limits;
-            let deadline = started + limits.body + limits.time_for(body.len());
+            let deadline = started + limits.body + limits.time_for(body.len() as u64);
             self.fill(deadline, "the request's body did not arrive in time")?;
         }
     }
@@ -238,9 +241,38 @@ impl Connection<'_> {
     }
 
     /// Sends all of `bytes`, usually in one write. False if the peer is gone or too slow.
-    fn send(&self, mut bytes: &[u8]) -> bool {
+    fn send(&self, bytes: &[u8]) -> bool {
         let limits = &self.service.limits;
-        let deadline = Instant::now() + limits.write + limits.time_for(bytes.len());
+        let deadline = Instant::now() + limits.write + limits.time_for(bytes.len() as u64);
+        self.send_until(deadline, bytes)
+    }
+
+    /// Sends `length` bytes of a file with the memory of one piece. False if the peer is gone, too slow at any point,
+    /// or the file shorter than it was.
+    fn send_file(&self, mut file: &File, length: u64) -> bool {
+        let limits = &self.service.limits;
+        let started = Instant::now();
+        let mut piece = vec![0; FILE_BYTES];
+        let mut sent = 0;
+        while sent < length {
+            let wanted = (length - sent).min(FILE_BYTES as u64) as usize;
+            let count = match file.read(&mut piece[..wanted]) {
+                Ok(count) if count > 0 => count,
+                early => {
+                    log::error!("a file for {} ended early: {early:?}", self.peer);
+                    return false;
+                }
+            };
+            sent += count as u64;
+            let deadline = started + limits.write + limits.time_for(sent);
+            if !self.send_until(deadline, &piece[..count]) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn send_until(&self, deadline: Instant, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || self.socket.set_write_timeout(Some(left)).is_err() {
@@ -284,7 +316,8 @@ impl Connection<'_> {
 
     /// Sends an answer. False if the connection is to be closed.
     fn answer(&self, response: &Response, stamp: &Stamp, form: Form) -> bool {
-        let sent = self.send(&render(response, stamp, form));
+        let sent = self.send(&render(response, stamp, form))
+            && file_of(response, form).is_none_or(|(file, length)| self.send_file(file, length));
         let is_last = form.connection == Some("close");
         if sent && is_last {
             self.linger();
@@ -348,7 +381,7 @@ fn refusal(
     survive(stamp, || service.handler.refusal(head, status, detail)).unwrap_or_else(|| Response {
         status,
         headers: Vec::new(),
-        body: Vec::new(),
+        body: Vec::new().into(),
     })
 }
 

@@ -18,7 +18,7 @@ pub struct Limits {
     pub idle: Duration,
     /// For a body without its bytes: the bytes that arrived extend it at `bytes_per_second`.
     pub body: Duration,
-    /// For an answer without its bytes: its size extends it at `bytes_per_second`.
+    /// For an answer without its bytes: its size (of a file, what has been sent of it) extends it at `bytes_per_second`.
     pub write: Duration,
     /// The slowest peer that is still served.
     pub bytes_per_second: u64,
@@ -55,7 +55,7 @@ impl Default for Limits {
 
 impl Limits {
     /// How long `bytes` take the slowest peer that is still served.
-    pub(super) fn time_for(&self, bytes: usize) -> Duration {
-        Duration::from_millis(bytes as u64 * 1000 / self.bytes_per_second.max(1))
+    pub(super) fn time_for(&self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes.saturating_mul(1000) / self.bytes_per_second.max(1))
     }
 }

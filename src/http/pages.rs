@@ -53,7 +53,7 @@ pub(super) fn home(head: &Head) -> Response {
     read_only(head, || Response {
         status: 303,
         headers: vec![("Location", "/settings".to_owned())],
-        body: vec![],
+        body: vec![].into(),
     })
 }
 
@@ -93,7 +93,7 @@ fn typed(status: u16, content_type: &str, body: &str) -> Response {
             ("Content-Type", content_type.to_owned()),
             ("X-Content-Type-Options", "nosniff".to_owned()),
         ],
-        body: body.as_bytes().to_vec(),
+        body: body.as_bytes().to_vec().into(),
     }
 }
 

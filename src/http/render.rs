@@ -1,5 +1,6 @@
-//! An answer's bytes: the status line, the header fields and the body in one piece, for one write.
+//! An answer's bytes: the status line, the header fields and a body that is in memory in one piece, for one write.
 
+use std::fs::File;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -7,7 +8,7 @@ use jiff::fmt::rfc2822;
 use tiny_http::StatusCode;
 use uuid::Uuid;
 
-use super::request::Response;
+use super::request::{Body, Response};
 
 /// When a request began, and its name in the log and in X-Request-Id.
 pub(super) struct Stamp {
@@ -42,7 +43,7 @@ pub(super) struct Form {
     pub(super) connection: Option<&'static str>,
 }
 
-/// The bytes of an answer.
+/// The bytes of an answer; of one whose body is a [file](file_of), those before it.
 pub(super) fn render(response: &Response, stamp: &Stamp, form: Form) -> Vec<u8> {
     // tiny_http writes responses, too, but would name itself as the Server, give a 204 a
     // Content-Length against RFC 9110 §8.6, and can't be told to send `Connection: close`.
@@ -57,7 +58,7 @@ pub(super) fn render(response: &Response, stamp: &Stamp, form: Form) -> Vec<u8> 
             value.replace(char::is_control, "")
         ));
     };
-    let has_body = !matches!(response.status, 100..=199 | 204 | 304);
+    let has_body = has_body(response.status);
     if let Ok(date) = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&stamp.now) {
         field("Date", &date);
     }
@@ -66,17 +67,34 @@ pub(super) fn render(response: &Response, stamp: &Stamp, form: Form) -> Vec<u8> 
     }
     field("X-Request-Id", &stamp.request_id);
     if has_body {
-        field("Content-Length", &response.body.len().to_string());
+        field("Content-Length", &response.body.length().to_string());
     }
     if let Some(option) = form.connection {
         field("Connection", option);
     }
     let mut bytes = head.into_bytes();
     bytes.extend_from_slice(b"\r\n");
-    if has_body && !form.without_body {
-        bytes.extend_from_slice(&response.body);
+    if let Body::Bytes(body) = &response.body
+        && has_body
+        && !form.without_body
+    {
+        bytes.extend_from_slice(body);
     }
     bytes
+}
+
+/// The file that follows the rendered bytes, and its length; `None` where nothing follows.
+pub(super) fn file_of(response: &Response, form: Form) -> Option<(&File, u64)> {
+    match &response.body {
+        Body::File(file, length) if has_body(response.status) && !form.without_body => {
+            Some((file, *length))
+        }
+        _ => None,
+    }
+}
+
+fn has_body(status: u16) -> bool {
+    !matches!(status, 100..=199 | 204 | 304)
 }
 
 #[cfg(test)]
@@ -95,7 +113,7 @@ mod tests {
         let response = Response {
             status,
             headers,
-            body: b"hello".to_vec(),
+            body: b"hello".to_vec().into(),
         };
         String::from_utf8(render(&response, &stamp, form)).expect("text")
     }

@@ -3,6 +3,8 @@
 //! Also what a head means beyond its bytes: who asks when a proxy stands in between, and the decoded
 //! pieces of its target.
 
+use std::fs::File;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -108,14 +110,46 @@ pub struct Request {
 ///
 /// The loop adds Content-Length, Date, X-Request-Id and Connection. Control characters in a header's
 /// value are dropped, so no value can begin another header.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Response {
     /// The status code.
     pub status: u16,
     /// Header fields, in order.
     pub headers: Vec<(&'static str, String)>,
     /// Ignored where the status has no body (204, 304).
-    pub body: Vec<u8>,
+    pub body: Body,
+}
+
+/// An answer's body.
+#[derive(Debug)]
+pub enum Body {
+    /// In memory.
+    Bytes(Vec<u8>),
+    /// So many bytes of a file from where it stands, sent piece by piece. Where it turns out to be shorter, the
+    /// connection is closed.
+    File(File, u64),
+}
+
+impl Body {
+    /// All of a file that was just opened.
+    pub fn of_file(file: File) -> io::Result<Body> {
+        let length = file.metadata()?.len();
+        Ok(Body::File(file, length))
+    }
+
+    /// How many bytes it has.
+    pub fn length(&self) -> u64 {
+        match self {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::File(_, length) => *length,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Body {
+        Body::Bytes(bytes)
+    }
 }
 
 /// What the connection loop calls. It knows nothing of SCIM or pages.

@@ -301,7 +301,7 @@ fn reply(answer: Answer) -> Response {
         None => Response {
             status: answer.status,
             headers: vec![],
-            body: vec![],
+            body: vec![].into(),
         },
     };
     if let Some(etag) = answer.etag {
@@ -344,6 +344,6 @@ fn json(status: u16, body: &Value) -> Response {
     Response {
         status,
         headers: vec![("Content-Type", SCIM_JSON.to_owned())],
-        body: body.to_string().into_bytes(),
+        body: body.to_string().into_bytes().into(),
     }
 }

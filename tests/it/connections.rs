@@ -1,7 +1,8 @@
 //! The connection loop inside this process, with a tiny handler: what depends on a deadline that is
 //! shorter than the product's, and failures that only a test can cause.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
@@ -9,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use rollcall::http::limits::Limits;
 use rollcall::http::listen::{Stop, bind, serve};
-use rollcall::http::request::{Handler, Head, Request, Response};
+use rollcall::http::request::{Body, Handler, Head, Request, Response};
 
 use crate::support::{PATIENCE, Wire};
 
-/// Answers with the body's length. `/panic` panics, `/big` answers 8 MiB, `/wait` meets the test twice.
+/// Answers with the body's length. `/panic` panics, `/big` answers 8 MiB, `/file` the same from a file, `/short` a file
+/// that has lost its end, `/wait` meets the test twice.
 struct Echo {
     meeting: Barrier,
 }
@@ -27,7 +29,9 @@ impl Handler for Echo {
     fn answer(&self, request: Request) -> Response {
         let body = match request.head.path.as_str() {
             "/panic" => panic!("asked for a panic"),
-            "/big" => vec![b'a'; 8 * 1024 * 1024],
+            "/big" => big(),
+            "/file" => return file_answer(Body::of_file(file(&big())).expect("a length")),
+            "/short" => return file_answer(Body::File(file(b"hello"), 6)),
             "/wait" => {
                 self.meeting.wait();
                 self.meeting.wait();
@@ -38,7 +42,7 @@ impl Handler for Echo {
         Response {
             status: 200,
             headers: Vec::new(),
-            body,
+            body: body.into(),
         }
     }
 
@@ -46,8 +50,29 @@ impl Handler for Echo {
         Response {
             status,
             headers: Vec::new(),
-            body: detail.into(),
+            body: detail.as_bytes().to_vec().into(),
         }
+    }
+}
+
+/// 8 MiB in which no two places near each other look alike.
+fn big() -> Vec<u8> {
+    (0..1024 * 1024_u64).flat_map(u64::to_be_bytes).collect()
+}
+
+/// A file as if just opened.
+fn file(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(bytes).expect("written");
+    file.rewind().expect("rewound");
+    file
+}
+
+fn file_answer(body: Body) -> Response {
+    Response {
+        status: 200,
+        headers: Vec::new(),
+        body,
     }
 }
 
@@ -209,6 +234,31 @@ fn a_body_over_the_limit_is_refused_as_it_arrives() {
 
 #[test]
 fn an_answer_that_is_not_read_is_given_up() {
+    assert_given_up("/big");
+}
+
+#[test]
+fn a_file_that_is_not_read_is_given_up() {
+    assert_given_up("/file");
+}
+
+#[test]
+fn a_file_comes_whole_or_the_connection_is_closed() {
+    let server = Loop::start(Limits::default());
+    let mut wire = server.connect();
+    wire.send("HEAD /file HTTP/1.1\r\nHost: a\r\n\r\n".to_owned() + &get("/file") + &get("/"));
+    let head = wire.try_head().expect("a head");
+    assert_eq!(head.header("content-length"), Some("8388608"));
+    assert!(wire.answer().body == big());
+    assert_eq!(wire.answer().text(), "0");
+    wire.send(get("/short") + &get("/"));
+    assert!(wire.try_answer().is_err(), "a byte is missing");
+    assert!(wire.is_closed());
+    server.stop();
+}
+
+#[track_caller]
+fn assert_given_up(path: &str) {
     let limits = Limits {
         write: SHORT,
         bytes_per_second: u64::MAX,
@@ -217,7 +267,7 @@ fn an_answer_that_is_not_read_is_given_up() {
     };
     let server = Loop::start(limits);
     let mut wire = server.connect();
-    wire.send(get("/big").repeat(3));
+    wire.send(get(path).repeat(3));
     let started = Instant::now();
     // Busy connections are waited for, so the end shows that this one was given up.
     while wire.stream().peek(&mut [0]).is_err() {}

@@ -347,6 +347,11 @@ impl Wire {
         self.read(true)
     }
 
+    /// Reads the answer to a HEAD request.
+    pub fn try_head(&mut self) -> io::Result<Answer> {
+        self.read(false)
+    }
+
     fn read(&mut self, has_body: bool) -> io::Result<Answer> {
         let status = self.line()?;
         let code = status

@@ -54,9 +54,8 @@ pub(super) fn refused(head: &Head, status: u16, message: &str) -> Response {
 fn serve(app: &App, request: &Request, api: &Api) -> Result<Response> {
     let head = &request.head;
     if *api == Api::Document && head.method == "GET" {
-        let mut response = reply(200, &Value::Null);
-        response.body = include_bytes!("../../../static/openapi.json").to_vec();
-        return Ok(response);
+        let document = include_bytes!("../../../static/openapi.json");
+        return Ok(reply_with(200, document.to_vec()));
     }
     let caller = auth::app(&app.store, head)?;
     if *api == Api::Nothing {
@@ -235,7 +234,7 @@ fn change(
             Ok(Response {
                 status: 204,
                 headers: vec![],
-                body: vec![],
+                body: vec![].into(),
             })
         }
         _ => Err(missing("page", &request.head.path)),
@@ -322,9 +321,9 @@ fn page<T>(
 /// One item with its entity tag, which is the hash of what is shown where the item has no version of its own: counts,
 /// roles and teams' names are part of it. 304 where the client has it already.
 fn single(head: &Head, body: Value, tag: Option<String>) -> Response {
-    let mut response = reply(200, &body);
+    let bytes = body.to_string().into_bytes();
     let tag = tag.unwrap_or_else(|| {
-        let hash = digest::digest(&digest::SHA256, &response.body);
+        let hash = digest::digest(&digest::SHA256, &bytes);
         let digits: String = hash.as_ref()[..12]
             .iter()
             .map(|byte| format!("{byte:02x}"))
@@ -336,22 +335,30 @@ fn single(head: &Head, body: Value, tag: Option<String>) -> Response {
             .map(|one| one.trim().trim_start_matches("W/"))
             .any(|one| one == "*" || one == tag)
     });
-    if known {
-        response.status = 304;
-        response.headers.clear();
-        response.body.clear();
-    }
+    let mut response = if known {
+        Response {
+            status: 304,
+            headers: vec![],
+            body: vec![].into(),
+        }
+    } else {
+        reply_with(200, bytes)
+    };
     response.headers.push(("ETag", tag));
     response
 }
 
 fn reply(status: u16, body: &Value) -> Response {
+    reply_with(status, body.to_string().into_bytes())
+}
+
+fn reply_with(status: u16, json: Vec<u8>) -> Response {
     Response {
         status,
         headers: vec![
             ("Content-Type", "application/json".to_owned()),
             ("Cache-Control", "no-store".to_owned()),
         ],
-        body: body.to_string().into_bytes(),
+        body: json.into(),
     }
 }
