@@ -48,6 +48,31 @@ const TEMPLATES: &[(&str, &str)] = &[
         "accounts.html",
         include_str!("../../static/pages/accounts.html"),
     ),
+    (
+        "guides.html",
+        include_str!("../../static/pages/guides.html"),
+    ),
+    (
+        "guides/entra-id.html",
+        include_str!("../../static/pages/guides/entra-id.html"),
+    ),
+    (
+        "guides/okta.html",
+        include_str!("../../static/pages/guides/okta.html"),
+    ),
+    (
+        "guides/authentik.html",
+        include_str!("../../static/pages/guides/authentik.html"),
+    ),
+    (
+        "guides/generic.html",
+        include_str!("../../static/pages/guides/generic.html"),
+    ),
+    ("sso.html", include_str!("../../static/pages/sso.html")),
+    (
+        "danger.html",
+        include_str!("../../static/pages/danger.html"),
+    ),
 ];
 
 static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -83,7 +108,7 @@ pub(super) fn page(status: u16, template: &str, context: Value) -> Result<Respon
         ]
         .map(|(name, value)| (name, value.to_owned()))
         .to_vec(),
-        body: html.into_bytes(),
+        body: html.into_bytes().into(),
     })
 }
 

@@ -102,7 +102,7 @@ impl Handler for App {
             }
             Route::SignOut => pages::visited(self, &request, sign_in::sign_out),
             Route::Me => pages::visited(self, &request, sign_in::me),
-            Route::Asset(asset) => pages::asset(&request.head, asset),
+            Route::Asset(asset) => pages::asset(&request.head, &asset),
             Route::Nothing => pages::plain(404, "There is no page at this address.\n"),
         }
     }

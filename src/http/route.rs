@@ -84,7 +84,7 @@ pub(super) enum Settings {
 }
 
 /// A file of `static/`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Asset {
     /// `style.css`
     Style,
@@ -92,6 +92,8 @@ pub(super) enum Asset {
     Script,
     /// `icon.svg`
     Icon,
+    /// `guides/{name}`: a picture
+    Picture(String),
 }
 
 /// What an address under `/scim/v2` names (RFC 7644 §3.2, table 2).
@@ -170,6 +172,7 @@ pub(super) fn route(head: &Head) -> Route {
         ["static", "rollcall.js"] => Route::Asset(Asset::Script),
         ["static", "icon.svg"] => Route::Asset(Asset::Icon),
         ["static", "style.css"] => Route::Asset(Asset::Style),
+        ["static", "guides", name] => Route::Asset(Asset::Picture(name.to_owned())),
         ["healthz"] => Route::Health,
         ["readyz"] => Route::Ready,
         ["scim", "v2", ref rest @ ..] => Route::Scim(scim(rest)),

@@ -201,7 +201,7 @@ impl<'a> Visitor<'a> {
         Response {
             status: 303,
             headers,
-            body: vec![],
+            body: vec![].into(),
         }
     }
 

@@ -97,6 +97,7 @@ fn serve(visit: &Visit<'_>, page: &Settings) -> Result<Response> {
         Settings::Backup => backup::answer(visit),
         Settings::Danger => danger::answer(visit),
         Settings::Guides => guides::answer(visit),
+        Settings::Guide(name) => guides::guide(visit, name),
         _ => visit.problem(404, "There is no page at this address."),
     }
 }
