@@ -76,12 +76,6 @@ impl Server {
         server
     }
 
-    /// Starts it with options of `serve`.
-    #[track_caller]
-    pub fn start_with(options: &[&str]) -> Server {
-        Server::run(Command::new(env!("CARGO_BIN_EXE_rollcall")), None, options)
-    }
-
     /// Starts it with at most so many descriptors.
     #[track_caller]
     pub fn start_with_descriptors(most: u32) -> Server {
