@@ -15,6 +15,7 @@ mod role;
 mod serve;
 mod table;
 mod tenant;
+mod tenant_copies;
 mod token;
 mod undo;
 
@@ -92,6 +93,10 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup in the place of the database, which is kept under another name; the server has to be stopped
     Restore(backup::Restore),
+    /// Write a whole tenant as JSON Lines
+    Export(tenant_copies::Export),
+    /// Make a tenant of what `export` wrote, with the same ids: all of it or nothing
+    Import(tenant_copies::Import),
     /// Print the version
     Version,
 }
@@ -113,6 +118,8 @@ pub fn run() -> ExitCode {
         Command::Events(events) => events::run(&arguments.data, arguments.output, events),
         Command::Backup(backup) => backup::backup(&arguments.data, arguments.output, backup),
         Command::Restore(restore) => backup::restore(&arguments.data, arguments.output, &restore),
+        Command::Export(export) => tenant_copies::export(&arguments.data, &export),
+        Command::Import(import) => tenant_copies::import(&arguments.data, &import),
         Command::Version => table::line(&format!("rollcall {}", env!("CARGO_PKG_VERSION"))),
     };
     match outcome {

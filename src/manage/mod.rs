@@ -12,6 +12,7 @@ pub mod sessions;
 pub mod settings;
 pub mod team_copies;
 pub mod team_resources;
+pub mod tenant_copies;
 pub mod tenants;
 pub mod tokens;
 pub mod undo;

@@ -4,8 +4,9 @@
 //!   the filter, by [`Filter::matches`]. `links` is the JSON array of its members or groups, NULL where the filter
 //!   doesn't look at them.
 //! - `scim_sort_key(path, kind, document)`: what a resource is sorted by (RFC 7644 §3.4.2.3), NULL where it has none.
+//! - `scim_fold(text)`: the text as names are compared.
 //!
-//! Their first arguments are bound parameters, which SQLite knows to be constant, so each is parsed once for a
+//! The first arguments of the first two are bound parameters, which SQLite knows to be constant, so each is parsed once for a
 //! statement and not for each row.
 
 use jiff::Timestamp;
@@ -28,7 +29,10 @@ pub fn register(conn: &Connection) -> rusqlite::Result<()> {
         | FunctionFlags::SQLITE_DETERMINISTIC
         | FunctionFlags::SQLITE_DIRECTONLY;
     conn.create_scalar_function("scim_matches", 8, flags, |context| matches(context))?;
-    conn.create_scalar_function("scim_sort_key", 3, flags, |context| sort_key(context))
+    conn.create_scalar_function("scim_sort_key", 3, flags, |context| sort_key(context))?;
+    conn.create_scalar_function("scim_fold", 1, flags, |context| {
+        Ok(fold(context.get_raw(0).as_str()?))
+    })
 }
 
 fn matches(context: &Context<'_>) -> rusqlite::Result<bool> {

@@ -39,6 +39,7 @@ pub mod settings;
 pub mod team_copies;
 pub mod team_resources;
 pub mod teams;
+pub mod tenant_copies;
 pub mod tenants;
 pub mod tokens;
 mod upgrade;

@@ -126,39 +126,53 @@ pub(super) fn insert_as(
     id: String,
     document: Document,
 ) -> Result<Stored> {
-    let columns = Columns::of(kind, &document)?;
-    let row = tx
-        .conn
-        .prepare_cached(
-            "INSERT INTO resource (tenant, kind, id, name_key, display, external_id, active, role_name,
-                                   created, last_modified, version, document)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 1, ?10)",
-        )
-        .and_then(|mut statement| {
-            statement.insert(params![
-                tenant,
-                kind,
-                id,
-                columns.name_key,
-                columns.display,
-                columns.external_id,
-                columns.active,
-                columns.role_name,
-                Millis(tx.now),
-                Json(&document),
-            ])
-        })
-        .doing("inserting a resource")?;
-    insert_values(tx, tenant, row, &emails(&document))?;
-    Ok(Stored {
-        row,
+    let stored = Stored {
+        row: 0,
         kind,
         id,
         document,
         created: tx.now,
         last_modified: tx.now,
         version: 1,
-    })
+    };
+    insert_stored(tx, tenant, stored, None)
+}
+
+/// Inserts one as it is, live or archived, whose row number isn't known yet.
+pub(super) fn insert_stored(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    stored: Stored,
+    deleted_at: Option<Millis>,
+) -> Result<Stored> {
+    let columns = Columns::of(stored.kind, &stored.document)?;
+    let row = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO resource (tenant, kind, id, name_key, display, external_id, active, role_name,
+                                   created, last_modified, version, deleted_at, document)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .and_then(|mut statement| {
+            statement.insert(params![
+                tenant,
+                stored.kind,
+                stored.id,
+                columns.name_key,
+                columns.display,
+                columns.external_id,
+                columns.active,
+                columns.role_name,
+                Millis(stored.created),
+                Millis(stored.last_modified),
+                stored.version,
+                deleted_at,
+                Json(&stored.document),
+            ])
+        })
+        .doing("inserting a resource")?;
+    insert_values(tx, tenant, row, &emails(&stored.document))?;
+    Ok(Stored { row, ..stored })
 }
 
 /// Ordered by time, so that new rows lie together in the index; random enough to be no one else's.

@@ -33,5 +33,6 @@ mod retention; // the archive over time and in bulk, in this process with a give
 mod rfc; // the RFC's own figures: data/rfc/*.json
 mod roles; // which role a user has, and why
 mod sign_in; // getting into the settings, and what keeps others out
+mod tenant_copies; // one tenant out and in: the same bytes, or nothing at all
 mod tidy; // the shape of the tree: arrows, sizes, names
 mod transcripts; // conversations as files, tests/data/transcripts: a client's quirk belongs there

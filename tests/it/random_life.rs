@@ -1,7 +1,8 @@
 //! Whatever a client, an operator and time do in whatever order: the feed tells it all, the archive keeps it all, and
-//! roles are as explained. In this process, because a thousand short lives are lived.
+//! roles are as explained, a copy is the whole of it. In this process, because a thousand short lives are lived.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptes
 use rollcall::error::{Error, Result};
 use rollcall::manage::archive;
 use rollcall::manage::roles::{self as manage_roles, Giver};
+use rollcall::manage::tenant_copies::{self, Events};
 use rollcall::provision::{self, Call, Target};
 use rollcall::scim::message::Projection;
 use rollcall::scim::resource::Document;
@@ -282,6 +284,27 @@ impl Life {
             .unwrap();
     }
 
+    /// A copy of it, imported where nothing is, makes the same copy.
+    fn check_copies(&self) {
+        let copy = |store: &Store| {
+            let mut bytes = Vec::new();
+            let export = |snapshot: &Snapshot<'_>| {
+                let tenant = &tenants::list(snapshot)?[0];
+                tenant_copies::export(snapshot, tenant, Events::Along, &mut bytes)
+            };
+            store.read(export).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        let bytes = copy(&self.store);
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = Store::open(folder.path()).unwrap();
+        let mut input = Cursor::new(bytes.clone());
+        elsewhere
+            .write(self.now(), move |tx| tenant_copies::import(tx, &mut input))
+            .unwrap();
+        assert_eq!(copy(&elsewhere), bytes);
+    }
+
     fn state(&self, snapshot: &Snapshot<'_>) -> Result<State> {
         let mut state = State::default();
         for (kind, id) in &self.known {
@@ -342,5 +365,6 @@ proptest! {
             life.does(deed);
         }
         life.check();
+        life.check_copies();
     }
 }
