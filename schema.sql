@@ -90,6 +90,19 @@ CREATE INDEX link_tenant ON link (tenant) WHERE tenant IS NOT NULL;
 CREATE INDEX link_account ON link (account) WHERE account IS NOT NULL;
 CREATE INDEX link_person ON link (person) WHERE person IS NOT NULL;
 
+-- How people of a tenant sign in through its provider: at most one way for each tenant.
+CREATE TABLE connection (
+    tenant    INTEGER PRIMARY KEY REFERENCES tenant ON DELETE CASCADE,
+    provider  TEXT    NOT NULL CHECK (provider IN ('entra', 'okta', 'google', 'oidc')),
+    name      TEXT    NOT NULL, -- as people read it where they sign in
+    issuer    TEXT    NOT NULL, -- the provider's, exactly (OpenID Connect Discovery 1.0 section 3)
+    client_id TEXT    NOT NULL, -- what the provider calls us
+    directory TEXT,             -- Entra ID: the directory (tenant) ID; Google: the domain; NULL: none
+    secret    BLOB    NOT NULL, -- the client secret, sealed for this tenant, issuer and client_id (src/seal.rs)
+    created   INTEGER NOT NULL,
+    changed   INTEGER NOT NULL
+) STRICT;
+
 -- A role of a tenant. Which one a user has is decided by src/access/roles.rs from the rows below.
 CREATE TABLE role (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -12,5 +12,6 @@ pub mod http;
 pub mod manage;
 pub mod provision;
 pub mod scim;
+pub mod seal;
 pub mod settings;
 pub mod store;

@@ -20,6 +20,7 @@ use crate::http::limits::Limits;
 use crate::http::listen::{self, Stop};
 use crate::http::{self, App};
 use crate::manage::{self, OPERATOR};
+use crate::seal::KeyFile;
 use crate::store::sessions::{Holder, Link};
 use crate::store::tenants::Tenant;
 use crate::store::tokens::{self, New, Secret, TokenHash, TokenKind};
@@ -33,6 +34,9 @@ const DEV_ACCOUNT: &str = "dev@localhost";
 
 /// The file in the data folder that keeps `--dev`'s token, so that a client stays connected over restarts.
 const DEV_TOKEN_FILE: &str = "dev-token";
+
+/// The file in the data folder that seals what the database must not show.
+const KEY_FILE: &str = "rollcall.key";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -64,6 +68,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", env = "ROLLCALL_BACKUP_KEEP", default_value_t = 7,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     backup_keep: u32,
+    /// The key that seals providers' client secrets; made where it is missing [default: rollcall.key in the data folder]
+    #[arg(long, value_name = "FILE", env = "ROLLCALL_KEY_FILE")]
+    key_file: Option<PathBuf>,
     /// For trying out: loopback only, with a tenant "dev", a sign-in link and a token, all printed, and all bodies in the log
     #[arg(long)]
     dev: bool,
@@ -120,11 +127,13 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         }
         None => {}
     }
+    let key_file = arguments.key_file.unwrap_or_else(|| data.join(KEY_FILE));
     let app = Arc::new(App {
         store,
         public_url: arguments.public_url,
         body_max_bytes: arguments.max_body,
         keep_bodies: arguments.dev,
+        key_file: KeyFile::at(key_file),
         throttle: Default::default(),
         stopping: Default::default(),
     });

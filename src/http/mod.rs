@@ -25,6 +25,7 @@ mod visitor;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::seal::KeyFile;
 use crate::store::Store;
 use crate::store::tokens::TokenKind;
 use request::{Handler, Head, Request, Response};
@@ -48,6 +49,8 @@ pub struct App {
     pub body_max_bytes: u64,
     /// Whether the log keeps the bodies of what succeeded too (`serve --dev`).
     pub keep_bodies: bool,
+    /// What seals secrets of providers.
+    pub key_file: KeyFile,
     /// The tries of passwords of late.
     pub throttle: Throttle,
     /// Whether the server is being stopped, so that nobody waits for events any more.

@@ -10,6 +10,7 @@ pub mod passwords;
 pub mod roles;
 pub mod sessions;
 pub mod settings;
+pub mod sso;
 pub mod team_copies;
 pub mod team_resources;
 pub mod tenant_copies;

@@ -36,6 +36,7 @@ pub mod roles;
 mod search;
 pub mod sessions;
 pub mod settings;
+pub mod sso;
 pub mod team_copies;
 pub mod team_resources;
 pub mod teams;

@@ -34,5 +34,6 @@ mod rfc; // the RFC's own figures: data/rfc/*.json
 mod roles; // which role a user has, and why
 mod sign_in; // getting into the settings, and what keeps others out
 mod tenant_copies; // one tenant out and in: the same bytes, or nothing at all
+mod sso; // the settings of single sign-on, and where a client secret never shows up
 mod tidy; // the shape of the tree: arrows, sizes, names
 mod transcripts; // conversations as files, tests/data/transcripts: a client's quirk belongs there

@@ -192,6 +192,11 @@ impl Visit<'_> {
             .form
             .fields()
             .filter(|(name, _)| !["csrf", "confirm_password"].contains(name))
+            .map(|(name, value)| match name {
+                // No page shows a secret; the one that gets this form asks for it once more.
+                "client_secret" if !value.is_empty() => ("client_secret_left_out", "yes"),
+                _ => (name, value),
+            })
             .map(|(name, value)| Value::from(vec![name.to_owned(), value.to_owned()]))
             .collect();
         let context = context! { again => again, trouble => trouble };

@@ -1,0 +1,140 @@
+//! A tenant's connection for signing in through its provider.
+
+use jiff::Timestamp;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{OptionalExtension, Row};
+
+use super::column::Millis;
+use super::{Snapshot, TenantId, Tx};
+use crate::error::{Doing, Result};
+
+/// Who signs people in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// Microsoft Entra ID.
+    Entra,
+    /// Okta.
+    Okta,
+    /// Google Workspace.
+    Google,
+    /// Anybody else who speaks OpenID Connect.
+    Oidc,
+}
+
+impl Provider {
+    /// All there are, in the order of pages.
+    pub const ALL: [Provider; 4] = [
+        Provider::Entra,
+        Provider::Okta,
+        Provider::Google,
+        Provider::Oidc,
+    ];
+
+    /// As stored, and in addresses and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Provider::Entra => "entra",
+            Provider::Okta => "okta",
+            Provider::Google => "google",
+            Provider::Oidc => "oidc",
+        }
+    }
+
+    /// The one that is called so.
+    pub fn named(name: &str) -> Option<Provider> {
+        Provider::ALL
+            .into_iter()
+            .find(|provider| provider.as_str() == name)
+    }
+}
+
+impl FromSql for Provider {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Provider> {
+        Provider::named(value.as_str()?).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for Provider {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
+    }
+}
+
+/// A connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Who signs people in.
+    pub provider: Provider,
+    /// As people read it where they sign in.
+    pub name: String,
+    /// The provider's issuer, exactly.
+    pub issuer: String,
+    /// What the provider calls us.
+    pub client_id: String,
+    /// Entra ID: the directory (tenant) ID; Google: the domain.
+    pub directory: Option<String>,
+    /// The client secret, sealed.
+    pub secret: Vec<u8>,
+    /// When it was first saved; that of a new one is the transaction's time.
+    pub created: Timestamp,
+    /// When it was last saved.
+    pub changed: Timestamp,
+}
+
+const COLUMNS: &str = "provider, name, issuer, client_id, directory, secret, created, changed";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Connection> {
+    Ok(Connection {
+        provider: row.get(0)?,
+        name: row.get(1)?,
+        issuer: row.get(2)?,
+        client_id: row.get(3)?,
+        directory: row.get(4)?,
+        secret: row.get(5)?,
+        created: row.get::<_, Millis>(6)?.0,
+        changed: row.get::<_, Millis>(7)?.0,
+    })
+}
+
+/// The tenant's, if it has one.
+pub fn read(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Option<Connection>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM connection WHERE tenant = ?"
+        ))
+        .and_then(|mut statement| statement.query_row([tenant], from_row).optional())
+        .doing("reading a connection")
+}
+
+/// Writes it, in the place of the one that there was.
+pub fn write(tx: &Tx<'_>, tenant: TenantId, connection: &Connection) -> Result<()> {
+    tx.conn
+        .prepare_cached(&format!(
+            "INSERT OR REPLACE INTO connection (tenant, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        ))
+        .and_then(|mut statement| {
+            statement.execute((
+                tenant,
+                connection.provider,
+                &connection.name,
+                &connection.issuer,
+                &connection.client_id,
+                &connection.directory,
+                &connection.secret,
+                Millis(connection.created),
+                Millis(connection.changed),
+            ))
+        })
+        .doing("writing a connection")?;
+    Ok(())
+}
+
+/// Removes it; false where there is none.
+pub fn remove(tx: &Tx<'_>, tenant: TenantId) -> Result<bool> {
+    tx.conn
+        .prepare_cached("DELETE FROM connection WHERE tenant = ?")
+        .and_then(|mut statement| statement.execute([tenant]))
+        .map(|removed| removed == 1)
+        .doing("removing a connection")
+}
