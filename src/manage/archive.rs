@@ -156,6 +156,33 @@ pub fn purge_everywhere(store: &Store, now: Timestamp) -> Result<usize> {
     Ok(purged)
 }
 
+/// Removes for good what is in a tenant's archive at `now`, a batch in each transaction; tells how many.
+///
+/// Errors: 409 while the tenant is marked for unusual removals.
+pub fn purge_all(store: &Store, tenant: TenantId, actor: &str, now: Timestamp) -> Result<usize> {
+    let mut purged = 0;
+    loop {
+        let actor = actor.to_owned();
+        let batch = store.write(now, move |tx| {
+            if removals::unusual_since(tx, tenant)?.is_some() {
+                return Err(ScimError::uniqueness(
+                    "Removals were unusual, so nothing more is purged. Look at Undo first: take them back, or say that they were meant.",
+                )
+                .into());
+            }
+            let due = archive::due(tx, tenant, tx.now, PURGED_AT_ONCE)?;
+            for archived in &due {
+                purge_one(tx, tenant, &actor, archived)?;
+            }
+            Ok(due.len())
+        })?;
+        purged += batch;
+        if batch < PURGED_AT_ONCE {
+            return Ok(purged);
+        }
+    }
+}
+
 fn find(tx: &Tx<'_>, tenant: TenantId, kind: Kind, id: &str) -> Result<Archived> {
     archive::get(tx, tenant, kind, id)?.ok_or_else(|| {
         ScimError::not_found(format!(

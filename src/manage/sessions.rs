@@ -60,3 +60,19 @@ pub fn end_with(tx: &Tx<'_>, tenant: TenantId, actor: &str, user: &Stored) -> Re
     }
     Ok(())
 }
+
+/// Ends all sessions and unused links of a tenant, except for the session `own`; returns how many there were.
+pub fn end_everybody(tx: &Tx<'_>, tenant: TenantId, actor: &str, own: i64) -> Result<usize> {
+    let ended = sessions::end_everybody(tx, tenant, own)?;
+    let after = json!({ "count": ended });
+    let event = Event {
+        actor,
+        kind: "sessions.ended",
+        subject: actor.split_once(':').map_or("", |(_, id)| id),
+        object: None,
+        before: None,
+        after: Some(&after),
+    };
+    events::append(tx, tenant, &event)?;
+    Ok(ended)
+}

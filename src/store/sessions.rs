@@ -225,6 +225,18 @@ pub fn end_all(
         .doing("ending sessions")
 }
 
+/// Ends all of a tenant's, except for one, and all unused links; returns how many sessions there were.
+pub fn end_everybody(tx: &Tx<'_>, tenant: TenantId, except: i64) -> Result<usize> {
+    tx.conn
+        .prepare_cached("DELETE FROM link WHERE tenant = ?")
+        .and_then(|mut statement| statement.execute([tenant]))
+        .doing("removing links")?;
+    tx.conn
+        .prepare_cached("DELETE FROM session WHERE tenant = ? AND id <> ?")
+        .and_then(|mut statement| statement.execute((tenant, except)))
+        .doing("ending sessions")
+}
+
 /// What a link does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {

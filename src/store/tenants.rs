@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row};
 
 use super::column::Millis;
-use super::{Snapshot, TenantId, Tx, roles};
+use super::{Snapshot, TenantId, Tx, roles, sessions};
 use crate::error::{Doing, Result};
 use crate::scim::resource::fold;
 
@@ -103,6 +103,61 @@ pub fn delete(tx: &Tx<'_>, id: TenantId) -> Result<()> {
         .and_then(|mut statement| statement.execute([id]))
         .doing("deleting a tenant")?;
     Ok(())
+}
+
+/// How much a tenant owns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// Live users.
+    pub people: i64,
+    /// Live teams.
+    pub teams: i64,
+    /// Users in the archive.
+    pub archived_people: i64,
+    /// Teams in the archive.
+    pub archived_teams: i64,
+    /// Resources of teams, live and archived.
+    pub team_resources: i64,
+    /// Tokens that work.
+    pub tokens: i64,
+    /// Local accounts.
+    pub accounts: i64,
+    /// Sessions that have not ended.
+    pub sessions: i64,
+}
+
+/// Counts what a tenant owns at `now`.
+pub fn owned(snapshot: &Snapshot<'_>, id: TenantId, now: Timestamp) -> Result<Owned> {
+    snapshot
+        .conn
+        .prepare_cached(
+            "SELECT (SELECT coalesce(sum(live), 0) FROM tally WHERE tenant = ?1 AND kind = 'User'),
+                    (SELECT coalesce(sum(live), 0) FROM tally WHERE tenant = ?1 AND kind = 'Group'),
+                    (SELECT count(*) FROM resource WHERE tenant = ?1 AND kind = 'User' AND deleted_at > 0),
+                    (SELECT count(*) FROM resource WHERE tenant = ?1 AND kind = 'Group' AND deleted_at > 0),
+                    (SELECT count(*) FROM resource AS team JOIN team_resource ON team_resource.team = team.row
+                     WHERE team.tenant = ?1 AND team.kind = 'Group'),
+                    (SELECT count(*) FROM token
+                     WHERE tenant = ?1 AND revoked IS NULL AND (expires IS NULL OR expires > ?2)),
+                    (SELECT count(*) FROM account WHERE tenant = ?1),
+                    (SELECT count(*) FROM session WHERE tenant = ?1 AND last_seen >= ?3 AND created >= ?4)",
+        )
+        .and_then(|mut statement| {
+            let (idle, born) = (Millis(now - sessions::IDLE), Millis(now - sessions::LIFETIME));
+            statement.query_row((id, Millis(now), idle, born), |row| {
+                Ok(Owned {
+                    people: row.get(0)?,
+                    teams: row.get(1)?,
+                    archived_people: row.get(2)?,
+                    archived_teams: row.get(3)?,
+                    team_resources: row.get(4)?,
+                    tokens: row.get(5)?,
+                    accounts: row.get(6)?,
+                    sessions: row.get(7)?,
+                })
+            })
+        })
+        .doing("counting what a tenant owns")
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod bad_input; // what no client should send: a clear 4xx, and nothing changes
 mod cli; // every command beside a running server: output, exit codes, what it changes
 mod connections; // the connection loop in this process: short deadlines, and what a test must cause by itself
 mod crash; // kill -9 amid writing clients
+mod danger; // the danger zone: typed names, fresh sign-ins, this tenant alone
 mod door; // who may come in, and what every answer carries: credentials, hosts, headers
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections
 mod feed; // the event feed: nothing missed, nothing twice, through kill -9
