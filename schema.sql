@@ -154,7 +154,8 @@ CREATE TABLE resource (
 
 CREATE UNIQUE INDEX resource_name ON resource (tenant, kind, name_key) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX resource_external_id ON resource (tenant, kind, external_id) WHERE deleted_at IS NULL;
-CREATE INDEX resource_role ON resource (role) WHERE role IS NOT NULL;
+-- Covers counting who has a role.
+CREATE INDEX resource_role ON resource (role, tenant, deleted_at) WHERE role IS NOT NULL;
 CREATE INDEX resource_role_name ON resource (tenant, role_name) WHERE role_name IS NOT NULL AND deleted_at IS NULL;
 -- For who comes back under the name or externalId of an archived one.
 CREATE INDEX resource_archived_name ON resource (tenant, kind, name_key) WHERE deleted_at IS NOT NULL;

@@ -151,7 +151,8 @@ fn by_roles(rules: &Rules, facts: &Facts) -> Option<(RoleId, Step)> {
 }
 
 impl Rules {
-    fn find(&self, id: RoleId) -> Option<&Role> {
+    /// The role of this number.
+    pub fn find(&self, id: RoleId) -> Option<&Role> {
         self.roles.iter().find(|role| role.id == id)
     }
 

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use super::table::{self, Format};
 use super::{Failure, Outcome, failure, look};
 use crate::access::roles::Role;
-use crate::manage::OPERATOR;
-use crate::manage::roles::{self as manage, Giver};
-use crate::scim::schema::Kind;
-use crate::store::{Snapshot, TenantId, Tx, resources, roles};
+use crate::error::Result;
+use crate::manage::role_rules::{self, Change};
+use crate::manage::{self, OPERATOR};
+use crate::scim::ScimError;
+use crate::store::{Snapshot, TenantId, Tx, roles};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -80,53 +81,32 @@ pub(super) fn run(data: &Path, format: Format, arguments: Arguments) -> Outcome 
             name,
             opens_settings,
         } => place.change(move |tx, tenant| {
-            let added = manage::add(tx, tenant, OPERATOR, &named(&name)?, opens_settings);
-            added?.map(drop).ok_or_else(|| taken(&name))
+            let name = role_rules::name(&name)?;
+            role_rules::add(tx, tenant, OPERATOR, &name, opens_settings).map(drop)
         }),
         Command::Rename { name, new_name } => place.of_role(name, move |tx, tenant, role| {
-            let done = manage::rename(tx, tenant, OPERATOR, role, &named(&new_name)?)?;
-            if done { Ok(()) } else { Err(taken(&new_name)) }
+            let name = role_rules::name(&new_name)?;
+            role_rules::rename(tx, tenant, OPERATOR, role, &name)
         }),
-        Command::OpensSettings { name, yes } => place.of_role(name, move |tx, tenant, role| {
-            Ok(manage::set_opens_settings(tx, tenant, OPERATOR, role, yes)?)
+        Command::OpensSettings { name, yes } => {
+            place.make(name, move |role| Change::OpensSettings(role, yes))
+        }
+        Command::Move { name, rank } => place.make(name, move |role| Change::Rank(role, rank)),
+        Command::Remove { name } => place.of_role(name, |tx, tenant, role| {
+            role_rules::remove(tx, tenant, OPERATOR, role)
         }),
-        Command::Move { name, rank } => place.of_role(name, move |tx, tenant, role| {
-            Ok(manage::reorder(tx, tenant, OPERATOR, role, rank)?)
-        }),
-        Command::Remove { name } => place.of_role(name.clone(), move |tx, tenant, role| {
-            if manage::remove(tx, tenant, OPERATOR, role)? {
-                return Ok(());
-            }
-            Err(failure(format!(
-                "somebody has the role {name:?}, or something gives it; `role mappings` shows what"
-            )))
-        }),
-        Command::Map { value, role } => place.of_role(role, move |tx, tenant, role| {
-            Ok(manage::map(
-                tx,
-                tenant,
-                OPERATOR,
-                Giver::Value(&value),
-                role,
-            )?)
-        }),
-        Command::MapGroup { group, role } => place.of_role(role, move |tx, tenant, role| {
-            Ok(manage::map(
-                tx,
-                tenant,
-                OPERATOR,
-                Giver::Group(&group),
-                role,
-            )?)
-        }),
-        Command::Default { role } => place.of_role(role, move |tx, tenant, role| {
-            Ok(manage::map(tx, tenant, OPERATOR, Giver::Default, role)?)
-        }),
+        Command::Map { value, role } => {
+            place.make(role, move |role| Change::Value(value, Some(role)))
+        }
+        Command::MapGroup { group, role } => {
+            place.make(role, move |role| Change::Group(group, Some(role)))
+        }
+        Command::Default { role } => place.make(role, Change::Default),
         Command::Unmap { value } => place.change(move |tx, tenant| {
-            Ok(manage::unmap(tx, tenant, OPERATOR, Giver::Value(&value))?)
+            role_rules::make(tx, tenant, OPERATOR, &Change::Value(value, None)).map(drop)
         }),
         Command::UnmapGroup { group } => place.change(move |tx, tenant| {
-            Ok(manage::unmap(tx, tenant, OPERATOR, Giver::Group(&group))?)
+            role_rules::make(tx, tenant, OPERATOR, &Change::Group(group, None)).map(drop)
         }),
     }
 }
@@ -141,57 +121,58 @@ impl Place {
     /// One snapshot of the tenant.
     fn read<T>(
         &self,
-        question: impl FnOnce(&Snapshot<'_>, TenantId) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        question: impl FnOnce(&Snapshot<'_>, TenantId) -> Result<T>,
+    ) -> std::result::Result<T, Failure> {
         look(&self.data, &self.tenant, |snapshot, tenant| {
-            Ok(question(snapshot, tenant.id))
-        })?
+            question(snapshot, tenant.id)
+        })
     }
 
-    /// One transaction on the tenant. A failure that `change` words is found before it has changed anything.
+    /// One transaction on the tenant.
     fn change(
         self,
-        change: impl FnOnce(&Tx<'_>, TenantId) -> Result<(), Failure> + Send + 'static,
+        change: impl FnOnce(&Tx<'_>, TenantId) -> Result<()> + Send + 'static,
     ) -> Outcome {
         super::change(&self.data, self.tenant, move |tx, tenant| {
-            match change(tx, tenant.id) {
-                Err(Failure::Failed(error)) => Err(error),
-                said => Ok(said),
-            }
-        })?
+            change(tx, tenant.id)
+        })
     }
 
     /// The same, on one of its roles.
     fn of_role(
         self,
         name: String,
-        change: impl FnOnce(&Tx<'_>, TenantId, &Role) -> Result<(), Failure> + Send + 'static,
+        change: impl FnOnce(&Tx<'_>, TenantId, &Role) -> Result<()> + Send + 'static,
     ) -> Outcome {
         self.change(move |tx, tenant| match roles::by_name(tx, tenant, &name)? {
             Some(role) => change(tx, tenant, &role),
-            None => Err(failure(format!(
+            None => Err(ScimError::not_found(format!(
                 "there is no role {name:?}; `rollcall role list` shows them"
-            ))),
+            ))
+            .into()),
+        })
+    }
+
+    /// A change of what gives one of its roles, or of what it opens.
+    fn make(self, name: String, change: impl FnOnce(Role) -> Change + Send + 'static) -> Outcome {
+        self.of_role(name, move |tx, tenant, role| {
+            role_rules::make(tx, tenant, OPERATOR, &change(role.clone())).map(drop)
         })
     }
 
     fn list(&self, format: Format) -> Outcome {
         let rows = self.read(|snapshot, tenant| {
-            let default = roles::rules(snapshot, tenant)?.default;
-            let counts = roles::counts(snapshot, tenant)?;
-            let row = |role: Role| {
-                json!({
+            let rules = roles::rules(snapshot, tenant)?;
+            let row = |role: &Role| {
+                Ok(json!({
                     "rank": role.rank,
                     "name": role.name,
                     "opensSettings": role.opens_settings,
-                    "default": role.id == default,
-                    "people": counts.get(&role.id).copied().unwrap_or(0),
-                })
+                    "default": role.id == rules.default,
+                    "people": roles::holders(snapshot, tenant, role.id)?.0,
+                }))
             };
-            Ok(roles::list(snapshot, tenant)?
-                .into_iter()
-                .map(row)
-                .collect::<Vec<Value>>())
+            rules.roles.iter().map(row).collect::<Result<Vec<Value>>>()
         })?;
         let columns = [
             ("RANK", "rank"),
@@ -204,8 +185,7 @@ impl Place {
     }
 
     fn mappings(&self, format: Format) -> Outcome {
-        let (values, groups) =
-            self.read(|snapshot, tenant| Ok(roles::mappings(snapshot, tenant)?))?;
+        let (values, groups) = self.read(roles::mappings)?;
         let rows = |by: &'static str, mappings: Vec<roles::Mapping>| {
             mappings
                 .into_iter()
@@ -220,7 +200,7 @@ impl Place {
     }
 
     fn unmapped(&self, format: Format) -> Outcome {
-        let values = self.read(|snapshot, tenant| Ok(roles::unmapped(snapshot, tenant)?))?;
+        let values = self.read(roles::unmapped)?;
         let rows: Vec<Value> = values
             .into_iter()
             .map(|(value, people)| json!({ "value": value, "people": people }))
@@ -229,16 +209,9 @@ impl Place {
     }
 
     fn why(&self, format: Format, user: &str) -> Outcome {
-        let steps = self.read(|snapshot, tenant| {
-            let found = match resources::get(snapshot, tenant, Kind::User, user)? {
-                Some(found) => Some(found),
-                None => resources::by_name(snapshot, tenant, Kind::User, user)?,
-            };
-            let found = found
-                .ok_or_else(|| failure(format!("there is no user {user:?} in this tenant")))?;
-            Ok(manage::explain(snapshot, tenant, &found)?.steps)
-        })?;
-        let said: Vec<String> = steps.iter().map(ToString::to_string).collect();
+        let (_, said) = self
+            .read(|snapshot, tenant| manage::roles::why(snapshot, tenant, user))?
+            .ok_or_else(|| failure(format!("there is no user {user:?} in this tenant")))?;
         match format {
             Format::Json => table::json(&json!(said)),
             Format::Table => said
@@ -246,19 +219,4 @@ impl Place {
                 .try_for_each(|step| table::line(&table::printable(step))),
         }
     }
-}
-
-fn taken(name: &str) -> Failure {
-    failure(format!("a role called {name:?} is there already"))
-}
-
-/// A role's name that can be typed and told apart.
-fn named(name: &str) -> Result<String, Failure> {
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(failure(
-            "a role's name has 1 to 100 characters and no control characters",
-        ));
-    }
-    Ok(name.to_owned())
 }

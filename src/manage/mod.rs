@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod archive;
 pub mod passwords;
+pub mod role_rules;
 pub mod roles;
 pub mod sessions;
 pub mod settings;

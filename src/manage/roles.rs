@@ -1,12 +1,12 @@
-//! Roles: defining them, what gives them, and keeping each user's true.
+//! Each user's role, kept true.
 //!
-//! A user's role is stored beside the user, so that lists and counts need not decide it anew. Whoever changes what
-//! decides it (an attribute, a membership, a group's name, a row, a rank, the default) settles those concerned in the
-//! same transaction.
+//! It is stored beside the user, so that lists and counts need not decide it anew. Whoever changes what decides it (an
+//! attribute, a membership, a group's name; a row, a rank, the default: `role_rules`) settles those concerned in the same
+//! transaction.
 
 use serde_json::{Value, json};
 
-use crate::access::roles::{Decision, Role, RoleId, Rules, decide};
+use crate::access::roles::{RoleId, Rules, decide};
 use crate::error::Result;
 use crate::scim::ScimError;
 use crate::scim::resource::{Document, fold};
@@ -14,28 +14,48 @@ use crate::scim::schema::Kind;
 use crate::settings::UnmappedRole;
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Stored};
+use crate::store::roles::Scope;
 use crate::store::{Snapshot, TenantId, Tx, roles, settings, teams};
 
-/// Users that one step of [`settle_all`] holds in memory.
+/// Users that one step of [`walk`] holds in memory.
 const BATCH: usize = 500;
 
 /// Decides a user's role anew and stores it if it is another.
 pub fn settle(tx: &Tx<'_>, tenant: TenantId, actor: &str, user: &Stored) -> Result<()> {
-    settle_by(tx, tenant, actor, &roles::rules(tx, tenant)?, user)
+    settle_by(tx, tenant, actor, &roles::rules(tx, tenant)?, user)?;
+    Ok(())
 }
 
-/// The same for every live user of a tenant. Returns how many got another role.
-pub fn settle_all(tx: &Tx<'_>, tenant: TenantId, actor: &str) -> Result<()> {
+/// The same for every live user within `scope`. Returns how many got another role.
+pub(super) fn settle_all(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    actor: &str,
+    scope: &Scope<'_>,
+) -> Result<u64> {
     let rules = roles::rules(tx, tenant)?;
+    let mut settled = 0;
+    walk(tx, tenant, scope, |user| {
+        settled += u64::from(settle_by(tx, tenant, actor, &rules, user)?);
+        Ok(())
+    })?;
+    Ok(settled)
+}
+
+/// Shows every live user within `scope`, oldest first.
+pub(super) fn walk(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    scope: &Scope<'_>,
+    mut look: impl FnMut(&Stored) -> Result<()>,
+) -> Result<()> {
     let mut after = 0;
     loop {
-        let users = roles::users_after(tx, tenant, after, BATCH)?;
-        let Some(last) = users.last() else {
-            return Ok(());
-        };
-        after = last.row;
-        for user in &users {
-            settle_by(tx, tenant, actor, &rules, user)?;
+        let users = roles::users_after(snapshot, tenant, scope, after, BATCH)?;
+        users.iter().try_for_each(&mut look)?;
+        match users.last() {
+            Some(last) => after = last.row,
+            None => return Ok(()),
         }
     }
 }
@@ -77,27 +97,19 @@ pub fn settle_team(
     settle_members(tx, tenant, actor, names, &members)
 }
 
+/// Tells whether the role is another now.
 fn settle_by(
     tx: &Tx<'_>,
     tenant: TenantId,
     actor: &str,
     rules: &Rules,
     user: &Stored,
-) -> Result<()> {
-    let decided = decide(rules, &roles::facts(tx, tenant, user)?).role;
-    let before = roles::role_of(tx, tenant, user)?;
-    if before == Some(decided) {
-        return Ok(());
-    }
-    roles::give(tx, tenant, user, decided)?;
-    let shown = |role: RoleId| {
-        let name = rules
-            .roles
-            .iter()
-            .find(|known| known.id == role)
-            .map(|role| role.name.clone());
-        json!({ "role": name })
+) -> Result<bool> {
+    let Some((before, decided)) = difference(tx, tenant, rules, user)? else {
+        return Ok(false);
     };
+    roles::give(tx, tenant, user, decided)?;
+    let shown = |role: RoleId| json!({ "role": rules.find(role).map(|role| &role.name) });
     let (before, after) = (before.map(shown), shown(decided));
     let event = Event {
         actor,
@@ -108,15 +120,39 @@ fn settle_by(
         after: Some(&after),
     };
     events::append(tx, tenant, &event)?;
-    Ok(())
+    Ok(true)
 }
 
-/// Why a user has the role that they have, step by step.
-pub fn explain(snapshot: &Snapshot<'_>, tenant: TenantId, user: &Stored) -> Result<Decision> {
-    Ok(decide(
-        &roles::rules(snapshot, tenant)?,
-        &roles::facts(snapshot, tenant, user)?,
-    ))
+/// The role that a user has and the one that `rules` give, where the two are not the same.
+pub(super) fn difference(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    rules: &Rules,
+    user: &Stored,
+) -> Result<Option<(Option<RoleId>, RoleId)>> {
+    let decided = decide(rules, &roles::facts(snapshot, tenant, user)?).role;
+    let before = roles::role_of(snapshot, tenant, user)?;
+    Ok((before != Some(decided)).then_some((before, decided)))
+}
+
+/// Why a user has the role that they have, a sentence for each step. `user` is an id or a userName; `None` where there is
+/// none.
+pub fn why(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    user: &str,
+) -> Result<Option<(Stored, Vec<String>)>> {
+    let found = match resources::get(snapshot, tenant, Kind::User, user)? {
+        Some(found) => Some(found),
+        None => resources::by_name(snapshot, tenant, Kind::User, user)?,
+    };
+    let Some(user) = found else {
+        return Ok(None);
+    };
+    let rules = roles::rules(snapshot, tenant)?;
+    let decision = decide(&rules, &roles::facts(snapshot, tenant, &user)?);
+    let said = decision.steps.iter().map(ToString::to_string).collect();
+    Ok(Some((user, said)))
 }
 
 /// Refuses a new `roleName` that no row maps, where the tenant wants that: 400 `invalidValue` naming the accepted ones.
@@ -146,211 +182,4 @@ pub fn check_role_name(
         accepted.join(", ")
     ))
     .into())
-}
-
-/// What gives a role.
-#[derive(Clone, Copy, Debug)]
-pub enum Giver<'a> {
-    /// A value of `roleName` or `roles`.
-    Value(&'a str),
-    /// Membership in the group of this name.
-    Group(&'a str),
-    /// Nothing else giving one.
-    Default,
-}
-
-/// Lets something give `role` from now on, and settles everybody.
-pub fn map(
-    tx: &Tx<'_>,
-    tenant: TenantId,
-    actor: &str,
-    giver: Giver<'_>,
-    role: &Role,
-) -> Result<()> {
-    match giver {
-        Giver::Value(value) => roles::map_value(tx, tenant, value, role.id)?,
-        Giver::Group(name) => roles::map_group(tx, tenant, name, role.id)?,
-        Giver::Default => roles::set_default(tx, tenant, role.id)?,
-    }
-    let (subject, after) = (
-        giver.name(),
-        json!({ "by": giver.kind(), "role": role.name }),
-    );
-    defined(
-        tx,
-        tenant,
-        actor,
-        "role.mapped",
-        subject,
-        None,
-        Some(&after),
-    )?;
-    settle_all(tx, tenant, actor)
-}
-
-/// Lets a value or group give no role any more, and settles everybody.
-pub fn unmap(tx: &Tx<'_>, tenant: TenantId, actor: &str, giver: Giver<'_>) -> Result<()> {
-    match giver {
-        Giver::Value(value) => roles::unmap_value(tx, tenant, value)?,
-        Giver::Group(name) => roles::unmap_group(tx, tenant, name)?,
-        Giver::Default => return Ok(()),
-    }
-    let before = json!({ "by": giver.kind() });
-    defined(
-        tx,
-        tenant,
-        actor,
-        "role.unmapped",
-        giver.name(),
-        Some(&before),
-        None,
-    )?;
-    settle_all(tx, tenant, actor)
-}
-
-impl<'a> Giver<'a> {
-    fn kind(self) -> &'static str {
-        match self {
-            Giver::Value(_) => "value",
-            Giver::Group(_) => "group",
-            Giver::Default => "default",
-        }
-    }
-
-    fn name(self) -> &'a str {
-        match self {
-            Giver::Value(name) | Giver::Group(name) => name,
-            Giver::Default => "default",
-        }
-    }
-}
-
-/// Adds a role below all others; `None` where the name is taken.
-pub fn add(
-    tx: &Tx<'_>,
-    tenant: TenantId,
-    actor: &str,
-    name: &str,
-    opens_settings: bool,
-) -> Result<Option<Role>> {
-    if roles::by_name(tx, tenant, name)?.is_some() {
-        return Ok(None);
-    }
-    let role = roles::add(tx, tenant, name, opens_settings)?;
-    defined(
-        tx,
-        tenant,
-        actor,
-        "role.created",
-        name,
-        None,
-        Some(&shown(&role)),
-    )?;
-    Ok(Some(role))
-}
-
-/// Gives a role another name; false where that is taken. What is mapped to it stays so.
-pub fn rename(tx: &Tx<'_>, tenant: TenantId, actor: &str, role: &Role, name: &str) -> Result<bool> {
-    if roles::by_name(tx, tenant, name)?.is_some_and(|other| other.id != role.id) {
-        return Ok(false);
-    }
-    roles::rename(tx, tenant, role.id, name)?;
-    let after = Role {
-        name: name.to_owned(),
-        ..role.clone()
-    };
-    redefined(tx, tenant, actor, role, &after)?;
-    Ok(true)
-}
-
-/// Says whether who has a role may open the settings.
-pub fn set_opens_settings(
-    tx: &Tx<'_>,
-    tenant: TenantId,
-    actor: &str,
-    role: &Role,
-    opens: bool,
-) -> Result<()> {
-    roles::set_opens_settings(tx, tenant, role.id, opens)?;
-    let after = Role {
-        opens_settings: opens,
-        ..role.clone()
-    };
-    redefined(tx, tenant, actor, role, &after)
-}
-
-/// Puts a role at a rank, 1 being the highest, and settles everybody.
-pub fn reorder(tx: &Tx<'_>, tenant: TenantId, actor: &str, role: &Role, rank: usize) -> Result<()> {
-    let mut order: Vec<RoleId> = roles::list(tx, tenant)?
-        .into_iter()
-        .map(|role| role.id)
-        .collect();
-    order.retain(|id| *id != role.id);
-    let at = rank.saturating_sub(1).min(order.len());
-    order.insert(at, role.id);
-    roles::reorder(tx, tenant, &order)?;
-    let rank = i64::try_from(at + 1).unwrap_or(i64::MAX);
-    let after = Role {
-        rank,
-        ..role.clone()
-    };
-    redefined(tx, tenant, actor, role, &after)?;
-    settle_all(tx, tenant, actor)
-}
-
-/// Removes a role; false where somebody has it or a row gives it.
-pub fn remove(tx: &Tx<'_>, tenant: TenantId, actor: &str, role: &Role) -> Result<bool> {
-    if !roles::remove(tx, tenant, role.id)? {
-        return Ok(false);
-    }
-    defined(
-        tx,
-        tenant,
-        actor,
-        "role.removed",
-        &role.name,
-        Some(&shown(role)),
-        None,
-    )?;
-    Ok(true)
-}
-
-fn redefined(
-    tx: &Tx<'_>,
-    tenant: TenantId,
-    actor: &str,
-    before: &Role,
-    after: &Role,
-) -> Result<()> {
-    let (was, is) = (shown(before), shown(after));
-    let kind = "role.changed";
-    defined(tx, tenant, actor, kind, &before.name, Some(&was), Some(&is))
-}
-
-fn shown(role: &Role) -> Value {
-    json!({ "name": role.name, "rank": role.rank, "opensSettings": role.opens_settings })
-}
-
-fn defined(
-    tx: &Tx<'_>,
-    tenant: TenantId,
-    actor: &str,
-    kind: &'static str,
-    subject: &str,
-    before: Option<&Value>,
-    after: Option<&Value>,
-) -> Result<()> {
-    events::append(
-        tx,
-        tenant,
-        &Event {
-            actor,
-            kind,
-            subject,
-            object: None,
-            before,
-            after,
-        },
-    )?;
-    Ok(())
 }

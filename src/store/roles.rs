@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::types::{FromSql, FromSqlResult, Null, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension, Row};
 
 use super::resources::{self, Stored};
@@ -169,23 +169,51 @@ pub fn give(tx: &Tx<'_>, tenant: TenantId, user: &Stored, role: RoleId) -> Resul
     Ok(())
 }
 
-/// Up to `limit` live users after the row number `after`, in the order of their rows.
+/// Whom a change of what gives roles may concern.
+#[derive(Clone, Debug)]
+pub enum Scope<'a> {
+    /// Who has this `roleName`, or none but `roles`.
+    Value(&'a str),
+    /// Members of the live group of this folded name who have no `roleName`.
+    Group(&'a str),
+    /// Who has this role.
+    Role(RoleId),
+    /// Who has no `roleName`.
+    NoValue,
+}
+
+/// Up to `limit` live users within `scope` after the row number `after`, in the order of their rows.
 pub fn users_after(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
+    scope: &Scope<'_>,
     after: i64,
     limit: usize,
 ) -> Result<Vec<Stored>> {
+    let (condition, parameter): (_, &dyn ToSql) = match scope {
+        Scope::Value(value) => (
+            "(role_name = ?5 OR role_name IS NULL AND document -> '$.roles' IS NOT NULL)",
+            value,
+        ),
+        Scope::Group(name_key) => (
+            "role_name IS NULL AND row IN (
+                 SELECT member FROM resource AS team JOIN team_member ON team_member.team = team.row
+                 WHERE team.tenant = ?1 AND team.kind = 'Group' AND team.name_key = ?5 AND team.deleted_at IS NULL)",
+            name_key,
+        ),
+        Scope::Role(role) => ("role = ?5", role),
+        Scope::NoValue => ("role_name IS ?5", &Null),
+    };
     let rows: Vec<i64> = snapshot
         .conn
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT row FROM resource
-             WHERE tenant = ? AND kind = ? AND deleted_at IS NULL AND row > ? ORDER BY row LIMIT ?",
-        )
+             WHERE tenant = ?1 AND kind = ?2 AND deleted_at IS NULL AND row > ?3 AND {condition} ORDER BY row LIMIT ?4"
+        ))
         .and_then(|mut statement| {
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             statement
-                .query_map((tenant, Kind::User, after, limit), |row| row.get(0))?
+                .query_map((tenant, Kind::User, after, limit, parameter), |row| row.get(0))?
                 .collect()
         })
         .doing("listing users")?;
@@ -235,28 +263,33 @@ pub fn reorder(tx: &Tx<'_>, tenant: TenantId, order: &[RoleId]) -> Result<()> {
     Ok(())
 }
 
-/// Removes a role that nobody has and no row gives; false, and nothing done, where it is in use.
-pub fn remove(tx: &Tx<'_>, tenant: TenantId, role: RoleId) -> Result<bool> {
-    let used: bool = tx
+/// How many have a role: live users, and deleted ones in the archive.
+pub fn holders(snapshot: &Snapshot<'_>, tenant: TenantId, role: RoleId) -> Result<(u64, u64)> {
+    let (live, all): (i64, i64) = snapshot
         .conn
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM resource WHERE role = ?2)
-                 OR EXISTS (SELECT 1 FROM role_value WHERE tenant = ?1 AND role = ?2)
-                 OR EXISTS (SELECT 1 FROM role_group WHERE tenant = ?1 AND role = ?2)
-                 OR EXISTS (SELECT 1 FROM tenant WHERE id = ?1 AND default_role = ?2)",
+            "SELECT count(*) FILTER (WHERE deleted_at IS NULL), count(*) FROM resource WHERE role = ? AND tenant = ?",
         )
-        .and_then(|mut statement| statement.query_row((tenant, role), |row| row.get(0)))
-        .doing("looking for who uses a role")?;
-    if !used {
-        change(
-            tx,
-            "DELETE FROM role WHERE tenant = ? AND id = ?",
-            (tenant, role),
-        )?;
-        let order: Vec<RoleId> = list(tx, tenant)?.into_iter().map(|role| role.id).collect();
-        reorder(tx, tenant, &order)?;
-    }
-    Ok(!used)
+        .and_then(|mut statement| {
+            statement.query_row((role, tenant), |row| Ok((row.get(0)?, row.get(1)?)))
+        })
+        .doing("counting who has a role")?;
+    Ok((live.unsigned_abs(), (all - live).unsigned_abs()))
+}
+
+/// Removes a role that nobody has and nothing gives.
+///
+/// # Errors
+///
+/// Internal where it is in use: the caller has looked.
+pub fn remove(tx: &Tx<'_>, tenant: TenantId, role: RoleId) -> Result<()> {
+    change(
+        tx,
+        "DELETE FROM role WHERE tenant = ? AND id = ?",
+        (tenant, role),
+    )?;
+    let order: Vec<RoleId> = list(tx, tenant)?.into_iter().map(|role| role.id).collect();
+    reorder(tx, tenant, &order)
 }
 
 /// Makes a role the one for who gets none otherwise.
@@ -340,21 +373,4 @@ pub fn unmapped(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Vec<(String
             statement.query_map([tenant], from_row)?.collect()
         })
         .doing("listing unmapped values")
-}
-
-/// How many live users have each role.
-pub fn counts(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<HashMap<RoleId, u64>> {
-    snapshot
-        .conn
-        .prepare_cached(
-            "SELECT role, count(*) FROM resource
-             WHERE role IN (SELECT id FROM role WHERE tenant = ?1) AND tenant = ?1 AND deleted_at IS NULL
-             GROUP BY role",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_map([tenant], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
-                .collect()
-        })
-        .doing("counting who has which role")
 }

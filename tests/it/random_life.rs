@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use jiff::{Timestamp, ToSpan};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
+use rollcall::access::roles::decide;
 use rollcall::error::{Error, Result};
 use rollcall::manage::archive;
-use rollcall::manage::roles::{self as manage_roles, Giver};
 use rollcall::manage::tenant_copies::{self, Events};
+use rollcall::manage::role_rules::{self, Change};
 use rollcall::provision::{self, Call, Target};
 use rollcall::scim::message::Projection;
 use rollcall::scim::resource::Document;
@@ -33,7 +34,7 @@ enum Deed {
     PatchTeam { team: u8, operation: TeamChange },
     Delete { kind: Kind, which: u8 },
     Restore { kind: Kind, which: u8 },
-    Map { group: bool, from: u8, role: usize },
+    Map { what: u8, from: u8, role: usize },
 }
 
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => (any::<u8>(), change).prop_map(|(team, operation)| Deed::PatchTeam { team, operation }),
         2 => (kind.clone(), any::<u8>()).prop_map(|(kind, which)| Deed::Delete { kind, which }),
         3 => (kind, any::<u8>()).prop_map(|(kind, which)| Deed::Restore { kind, which }),
-        3 => (any::<bool>(), 0..3_u8, 0..5_usize).prop_map(|(group, from, role)| Deed::Map { group, from, role }),
+        3 => (0..6_u8, 0..3_u8, 0..5_usize).prop_map(|(what, from, role)| Deed::Map { what, from, role }),
     ]
 }
 
@@ -231,14 +232,21 @@ impl Life {
                 }),
                 None => Ok(()),
             },
-            Deed::Map { group, from, role } => self.write(move |tx, tenant| {
-                let role = &roles::list(tx, tenant)?[role];
-                let name = format!("t{from}");
-                let giver = match group {
-                    true => Giver::Group(&name),
-                    false => Giver::Value(ROLE_NAMES[usize::from(from)]),
+            Deed::Map { what, from, role } => self.write(move |tx, tenant| {
+                let role = roles::list(tx, tenant)?[role].clone();
+                let (value, group) = (ROLE_NAMES[usize::from(from)].to_owned(), format!("t{from}"));
+                let change = match what {
+                    0 => Change::Value(value, Some(role)),
+                    1 => Change::Value(value, None),
+                    2 => Change::Group(group, Some(role)),
+                    3 => Change::Group(group, None),
+                    4 => Change::Default(role),
+                    _ => Change::Rank(role, usize::from(from) + 1),
                 };
-                manage_roles::map(tx, tenant, "operator", giver, role)
+                let foreseen = role_rules::preview(tx, tenant, &change, None)?.people;
+                let changed = role_rules::make(tx, tenant, "operator", &change)?;
+                assert_eq!(changed, foreseen, "{change:?}");
+                Ok(())
             }),
         }
     }
@@ -273,7 +281,9 @@ impl Life {
                     let role = roles::role_of(snapshot, self.tenant, &stored)?;
                     let decided = match kind {
                         Kind::User => {
-                            Some(manage_roles::explain(snapshot, self.tenant, &stored)?.role)
+                            let rules = roles::rules(snapshot, self.tenant)?;
+                            let facts = roles::facts(snapshot, self.tenant, &stored)?;
+                            Some(decide(&rules, &facts).role)
                         }
                         Kind::Group => None,
                     };

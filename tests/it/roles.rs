@@ -198,9 +198,11 @@ fn roles_are_added_renamed_and_removed_when_unused() {
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(refused(&["remove", "Controller"]).contains("somebody has the role"));
     assert!(
-        refused(&["remove", "Member"]).contains("somebody has the role"),
+        refused(&["remove", "Controller"]).contains("1 person has it; roleName \"audit\" gives it")
+    );
+    assert!(
+        refused(&["remove", "Member"]).contains("it is the default role"),
         "the default one"
     );
     assert!(refused(&["rename", "Controller", "Admin"]).contains("there already"));
