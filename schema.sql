@@ -154,9 +154,9 @@ CREATE TABLE resource (
 
 CREATE UNIQUE INDEX resource_name ON resource (tenant, kind, name_key) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX resource_external_id ON resource (tenant, kind, external_id) WHERE deleted_at IS NULL;
--- Covers counting who has a role.
+-- These two cover counting who has a role and who has a value.
 CREATE INDEX resource_role ON resource (role, tenant, deleted_at) WHERE role IS NOT NULL;
-CREATE INDEX resource_role_name ON resource (tenant, role_name) WHERE role_name IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX resource_role_name ON resource (tenant, role_name, deleted_at) WHERE role_name IS NOT NULL;
 -- For who comes back under the name or externalId of an archived one.
 CREATE INDEX resource_archived_name ON resource (tenant, kind, name_key) WHERE deleted_at IS NOT NULL;
 CREATE INDEX resource_archived_external_id ON resource (tenant, kind, external_id) WHERE deleted_at IS NOT NULL;

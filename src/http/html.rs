@@ -44,6 +44,16 @@ const TEMPLATES: &[(&str, &str)] = &[
         "overview.html",
         include_str!("../../static/pages/overview.html"),
     ),
+    ("roles.html", include_str!("../../static/pages/roles.html")),
+    (
+        "role_change.html",
+        include_str!("../../static/pages/role_change.html"),
+    ),
+    ("undo.html", include_str!("../../static/pages/undo.html")),
+    (
+        "events.html",
+        include_str!("../../static/pages/events.html"),
+    ),
     (
         "accounts.html",
         include_str!("../../static/pages/accounts.html"),

@@ -57,6 +57,23 @@ pub fn groups_of(snapshot: &Snapshot<'_>, tenant: TenantId, member: &Stored) -> 
         .doing("reading groups")
 }
 
+/// The names of live Groups, the first `limit` in the order of their folded spelling.
+pub fn names(snapshot: &Snapshot<'_>, tenant: TenantId, limit: usize) -> Result<Vec<String>> {
+    snapshot
+        .conn
+        .prepare_cached(
+            "SELECT document ->> '$.displayName' FROM resource
+             WHERE tenant = ? AND kind = 'Group' AND deleted_at IS NULL ORDER BY name_key LIMIT ?",
+        )
+        .and_then(|mut statement| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            statement
+                .query_map((tenant, limit), |row| row.get(0))?
+                .collect()
+        })
+        .doing("reading names of groups")
+}
+
 /// Why members could not be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {

@@ -33,6 +33,7 @@ mod random_life; // random lives: the feed tells all, the archive keeps all, rol
 mod retention; // the archive over time and in bulk, in this process with a given clock
 mod rfc; // the RFC's own figures: data/rfc/*.json
 mod roles; // which role a user has, and why
+mod settings_roles; // the page of roles: previews, what is refused, another tenant’s ids, markup
 mod sign_in; // getting into the settings, and what keeps others out
 mod tenant_copies; // one tenant out and in: the same bytes, or nothing at all
 mod sso; // the settings of single sign-on, and where a client secret never shows up
