@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -173,15 +174,9 @@ impl Connection<'_> {
         write!(self.request, "\r\n{body}")?;
         let started = Instant::now();
         self.stream.write_all(&self.request)?;
-        let Head {
-            status,
-            bytes,
-            length,
-            closes,
-        } = self.receive()?;
+        let (status, body) = self.receive()?;
         self.latencies.add(started.elapsed());
-        self.ended = closes;
-        let body = &self.answer[bytes..bytes + length];
+        let body = &self.answer[body];
         if !(200..300).contains(&status) {
             let text = String::from_utf8_lossy(body);
             return Err(format!("{method} {prefix}{path} was answered {status} {text}").into());
@@ -189,34 +184,72 @@ impl Connection<'_> {
         Ok(body)
     }
 
-    fn receive(&mut self) -> Result<Head> {
+    /// Reads an answer: its status, and where in `answer` its body is.
+    fn receive(&mut self) -> Result<(u16, Range<usize>)> {
         let mut filled = 0;
-        let mut head: Option<Head> = None;
+        let head = loop {
+            filled = self.read(filled, 0)?;
+            if let Some(head) = Head::parse(&self.answer[..filled])? {
+                break head;
+            }
+        };
+        self.ended = head.closes;
+        let end = match head.length {
+            Some(length) => {
+                let end = head.bytes + length;
+                while filled < end {
+                    filled = self.read(filled, end)?;
+                }
+                end
+            }
+            None => self.chunks(head.bytes, filled)?,
+        };
+        Ok((head.status, head.bytes..end))
+    }
+
+    /// Reads on behind the bytes that are there, with room up to `end` at least; how many bytes there are then.
+    fn read(&mut self, filled: usize, end: usize) -> Result<usize> {
+        let room = end.max(filled + 8192);
+        if self.answer.len() < room {
+            self.answer.resize(room, 0);
+        }
+        match self.stream.read(&mut self.answer[filled..])? {
+            0 => Err("the server closed a connection in the middle".into()),
+            bytes => Ok(filled + bytes),
+        }
+    }
+
+    /// Reads a chunked body that begins at `start` and moves its pieces together; where it ends then.
+    fn chunks(&mut self, start: usize, mut filled: usize) -> Result<usize> {
+        let (mut end, mut next) = (start, start);
         loop {
-            if let Some(head) = head.filter(|head| filled >= head.bytes + head.length) {
-                return Ok(head);
+            let chunk = httparse::parse_chunk_size(&self.answer[next..filled])
+                .map_err(|_| "a chunk without a size")?;
+            let httparse::Status::Complete((line, size)) = chunk else {
+                filled = self.read(filled, 0)?;
+                continue;
+            };
+            let (from, to) = (next + line, next + line + usize::try_from(size)?);
+            // With the line break behind it. Trailers are nobody's here.
+            while filled < to + 2 {
+                filled = self.read(filled, to + 2)?;
             }
-            let wanted = head.map_or(0, |head| head.bytes + head.length);
-            self.answer
-                .resize(wanted.max(filled + 8192).max(self.answer.len()), 0);
-            match self.stream.read(&mut self.answer[filled..])? {
-                0 => return Err("the server closed a connection in the middle".into()),
-                bytes => filled += bytes,
+            if size == 0 {
+                return Ok(end);
             }
-            if head.is_none() {
-                head = Head::parse(&self.answer[..filled])?;
-            }
+            self.answer.copy_within(from..to, end);
+            end += to - from;
+            next = to + 2;
         }
     }
 }
 
-#[derive(Clone, Copy)]
 struct Head {
     status: u16,
     /// Its own length.
     bytes: usize,
-    /// The body's.
-    length: usize,
+    /// The body's; `None` where it is chunked.
+    length: Option<usize>,
     closes: bool,
 }
 
@@ -237,8 +270,9 @@ impl Head {
             found.map(|field| String::from_utf8_lossy(field.value))
         };
         let length = match field("content-length") {
-            Some(length) => length.trim().parse()?,
-            None if status == 204 => 0,
+            Some(length) => Some(length.trim().parse()?),
+            None if status == 204 => Some(0),
+            None if field("transfer-encoding").is_some() => None,
             None => return Err("an answer without a length".into()),
         };
         Ok(Some(Head {

@@ -4,24 +4,28 @@ use std::sync::OnceLock;
 
 use crate::Result;
 use crate::driver::{Budget, Connection, Sample, Target, drive};
-use crate::figure::{Run, over};
+use crate::figure::Run;
 use crate::histogram::Histogram;
 use crate::options::Options;
 use crate::people;
 
 const CONNECTIONS: usize = 8;
 
+/// The figures' names.
+pub const INITIAL: &str = "Entra initial cycle";
+pub const INCREMENTAL: &str = "Entra incremental cycle";
+
 /// What is provisioned.
 #[derive(Clone, Copy, Debug)]
-pub struct Scope {
-    pub users: usize,
-    pub groups: usize,
+struct Scope {
+    users: usize,
+    groups: usize,
     /// In each group.
-    pub members: usize,
+    members: usize,
 }
 
 impl Scope {
-    pub fn of(options: &Options) -> Scope {
+    fn of(options: &Options) -> Scope {
         match options.quick {
             true => Scope {
                 users: 40,
@@ -40,38 +44,25 @@ impl Scope {
 /// The first user's number: far from all others'.
 const FIRST: u64 = 1 << 40;
 
-/// The initial and an incremental cycle on a rollcall, whatever else is in it.
-pub fn cycles(options: &Options, target: &Target, run: &mut Run<'_>) -> Result<()> {
-    let (initial_name, incremental_name) = names();
-    if !run.wants(&initial_name) && !run.wants(&incremental_name) {
-        return Ok(());
-    }
-    let target = target.clone().with_prefix("/scim/v2");
+/// The initial and an incremental cycle, whatever else is there already. `who` ends the figures' names.
+pub fn cycles(options: &Options, who: &str, target: &Target, run: &mut Run<'_>) -> Result<()> {
+    let (first, later) = (format!("{INITIAL}{who}"), format!("{INCREMENTAL}{who}"));
     let scope = Scope::of(options);
-    let mut provisioned = None;
-    run.rate(&initial_name, None, || {
-        let (sample, users) = initial(&target, scope)?;
-        provisioned = Some(users);
+    let mut users = Vec::new();
+    run.rate(&first, None, || {
+        let (sample, ids) = initial(target, scope)?;
+        users = ids;
         Ok(sample)
     })?;
-    let users = match provisioned {
-        Some(users) => users,
-        None => initial(&target, scope)?.1,
-    };
-    run.rate(&incremental_name, None, || incremental(&target, &users))
-}
-
-/// The figures' names.
-pub fn names() -> (String, String) {
-    (
-        over("Entra initial cycle", CONNECTIONS),
-        over("Entra incremental cycle", CONNECTIONS),
-    )
+    if users.is_empty() && run.wants(&later) {
+        users = initial(target, scope)?.1;
+    }
+    run.rate(&later, None, || incremental(target, &users))
 }
 
 /// Everything for the first time: find each user, create it; find each group, create it, add its members. Also the
 /// ids of the users.
-pub fn initial(target: &Target, scope: Scope) -> Result<(Sample, Vec<String>)> {
+fn initial(target: &Target, scope: Scope) -> Result<(Sample, Vec<String>)> {
     let found: Vec<OnceLock<String>> = (0..scope.users).map(|_| OnceLock::new()).collect();
     let users = drive(
         target,
@@ -119,7 +110,7 @@ fn one_group<'a>(
 }
 
 /// A tenth of the users has changed: read each, patch it.
-pub fn incremental(target: &Target, users: &[String]) -> Result<Sample> {
+fn incremental(target: &Target, users: &[String]) -> Result<Sample> {
     drive(
         target,
         CONNECTIONS,

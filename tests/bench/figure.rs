@@ -9,7 +9,7 @@ use crate::options::Options;
 pub struct Figure {
     pub name: String,
     pub value: f64,
-    /// `/s`, `ms` or `MiB`.
+    /// `/s`, `ms`, `MiB`, or `x` for how many times another figure it is.
     pub unit: &'static str,
     /// In milliseconds.
     pub latency: Option<Latency>,

@@ -12,6 +12,7 @@ mod groups; // members, big groups, a team that goes and comes back
 mod histogram; // latencies
 mod limits; // what SQLite and the socket do alone
 mod options; // what to measure
+mod peers; // the same cycle against servers of others
 mod people; // the n-th user
 mod report; // medians, ratios, text and JSON
 mod server; // the program under test
@@ -53,6 +54,9 @@ fn measure(options: &Options) -> Result<()> {
         }
         report.sizes.push(size);
     }
+    if options.peers {
+        report.sizes.push(peers::compare(options)?);
+    }
     let text = if options.json {
         format!("{:#}\n", report.to_json())
     } else {
@@ -79,7 +83,7 @@ fn one_run(options: &Options, filled: &Directory, run: &mut Run<'_>) -> Result<(
     groups::lifecycle(&server, &target, &copy, run)?;
     users::patches(options, &target, &copy, run)?;
     users::reads_while_writing(options, &target, &copy, run)?;
-    entra::cycles(options, &target, run)?;
+    entra::cycles(options, "", &target.clone().with_prefix("/scim/v2"), run)?;
     users::creates(options, &target, &copy, run)?;
     run.quantity("resident memory, at the end", "MiB", server.resident()?);
     run.quantity("resident memory, at most", "MiB", server.most_resident()?);

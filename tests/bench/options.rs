@@ -27,6 +27,9 @@ pub struct Options {
     /// Only figures with this in their name; repeatable. A ratio needs both of its figures
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
+    /// Compare a whole cycle with scim2-server and scimmy-routers, which are installed into tests/.tools
+    #[arg(long)]
+    pub peers: bool,
     /// Few users, a few seconds: whether it runs, not how fast
     #[arg(long)]
     pub quick: bool,
