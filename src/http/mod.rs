@@ -115,13 +115,11 @@ impl Handler for App {
     }
 
     fn refusal(&self, head: Option<&Head>, status: u16, detail: &str) -> Response {
-        match head {
-            Some(head) if matches!(route::route(head), Route::Scim(_)) => {
-                scim::loop_refusal(self, head, status, detail)
+        match head.map(|head| (head, route::route(head))) {
+            Some((head, Route::Scim(resource))) => {
+                scim::loop_refusal(self, head, &resource, status, detail)
             }
-            Some(head) if matches!(route::route(head), Route::Api(_)) => {
-                api::refused(head, status, detail)
-            }
+            Some((head, Route::Api(_))) => api::refused(head, status, detail),
             _ => pages::plain(status, &format!("{detail}\n")),
         }
     }

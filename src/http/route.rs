@@ -113,7 +113,9 @@ pub(super) enum Scim {
     ResourceTypes(Option<String>),
     /// `/Schemas`, `/Schemas/{urn}`
     Schemas(Option<String>),
-    /// `/Bulk`, `/Me`: known to the RFC, not supported.
+    /// `/Bulk`
+    Bulk,
+    /// `/Me`: known to the RFC, not supported.
     Unsupported(&'static str),
     /// Nothing.
     Nothing,
@@ -223,7 +225,7 @@ fn scim(segments: &[&str]) -> Scim {
         ["ResourceTypes", id] => Scim::ResourceTypes(Some(id.to_owned())),
         ["Schemas"] => Scim::Schemas(None),
         ["Schemas", urn] => Scim::Schemas(Some(urn.to_owned())),
-        ["Bulk"] => Scim::Unsupported("Bulk"),
+        ["Bulk"] => Scim::Bulk,
         ["Me", ..] => Scim::Unsupported("Me"),
         _ => Scim::Nothing,
     }
@@ -263,7 +265,7 @@ impl Scim {
         match self {
             Scim::Collection(_) => "GET, HEAD, POST",
             Scim::Resource(..) => "GET, HEAD, PUT, PATCH, DELETE",
-            Scim::Search(_) => "POST",
+            Scim::Search(_) | Scim::Bulk => "POST",
             _ => "GET, HEAD",
         }
     }

@@ -40,8 +40,19 @@ pub(super) fn answer(app: &App, request: Request, resource: Scim) -> Response {
 }
 
 /// What the connection loop refused by itself, in SCIM's form; in the log too where the client is known.
-pub(super) fn loop_refusal(app: &App, head: &Head, status: u16, detail: &str) -> Response {
+pub(super) fn loop_refusal(
+    app: &App,
+    head: &Head,
+    resource: &Scim,
+    status: u16,
+    detail: &str,
+) -> Response {
     let refusal = match status {
+        // RFC 7644 §3.7.4: the answer names the limit.
+        413 if *resource == Scim::Bulk => ScimError::payload_too_large(format!(
+            "{detail}; maxPayloadSize is {}",
+            app.body_max_bytes
+        )),
         408 => ScimError::request_timeout(detail),
         413 => ScimError::payload_too_large(detail),
         503 => ScimError::unavailable(detail),
@@ -74,7 +85,7 @@ fn discover(app: &App, head: &Head, resource: &Scim) -> Result<Answer> {
     let body = match resource {
         Scim::ResourceTypes(id) => listed(discovery::resource_types(&base), id.as_deref())?,
         Scim::Schemas(id) => listed(discovery::schemas(&base), id.as_deref())?,
-        _ => discovery::service_provider_config(&base),
+        _ => discovery::service_provider_config(&base, app.body_max_bytes),
     };
     Ok(Answer {
         status: 200,
@@ -166,6 +177,10 @@ fn perform(
             let projection = Projection::from_query(&query)?;
             check_media_type(head)?;
             provision::create(store, call, *kind, projection)?
+        }
+        (Scim::Bulk, "POST") => {
+            check_media_type(head)?;
+            provision::bulk(store, call)?
         }
         (Scim::Resource(kind, id), method) => {
             let target = Target {

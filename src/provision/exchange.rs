@@ -8,7 +8,7 @@ use super::{Answer, secrets, words};
 use crate::error::{Error, Result};
 use crate::scim::ScimError;
 use crate::store::exchanges::{self, Exchange};
-use crate::store::{Store, TenantId, Tx, removals};
+use crate::store::{Store, TenantId, Tx};
 
 /// Who asks, in what words, and how it is to be recorded.
 #[derive(Clone, Debug)]
@@ -43,6 +43,24 @@ impl Call {
     /// Who an event names as its cause.
     pub(super) fn actor(&self) -> String {
         format!("token:{}", self.token)
+    }
+
+    /// The same client's call of one operation within a bulk request. It begins now.
+    pub(super) fn within(&self, method: &str, target: String, body: Vec<u8>) -> Call {
+        Call {
+            tenant: self.tenant,
+            paused: self.paused,
+            token: self.token,
+            now: self.now,
+            started: self.started + self.started.elapsed(),
+            address: self.address.clone(),
+            request_id: self.request_id.clone(),
+            method: method.to_owned(),
+            target,
+            base: self.base.clone(),
+            body,
+            keep_bodies: self.keep_bodies,
+        }
     }
 
     fn exchange(&self, status: u16, action: String) -> Exchange {
@@ -97,11 +115,7 @@ impl Outcome {
     }
 
     /// Writes the log line in the transaction of the change itself.
-    pub(super) fn recorded(mut self, tx: &Tx<'_>, call: &Call) -> Result<Answer> {
-        if removals::unusual_since(tx, call.tenant)? == Some(tx.now) {
-            self.action
-                .push_str("; removals are unusual by now, nothing is purged");
-        }
+    pub(super) fn recorded(self, tx: &Tx<'_>, call: &Call) -> Result<Answer> {
         exchanges::insert(tx, &secrets::masked(self.exchange(call)))?;
         Ok(self.answer)
     }
@@ -130,10 +144,19 @@ pub(super) fn refusing(
 
 /// Logs a request that was refused, with its body: an administrator reads this to learn what to mend.
 pub fn record_refusal(store: &Store, call: &Call, refusal: &ScimError) {
+    store.record(refused(call, refusal));
+}
+
+/// The same for a part of a request, in the transaction of the rest.
+pub(super) fn record_refused_part(tx: &Tx<'_>, call: &Call, refusal: &ScimError) -> Result<()> {
+    exchanges::insert(tx, &refused(call, refusal))
+}
+
+fn refused(call: &Call, refusal: &ScimError) -> Exchange {
     let mut exchange = call.exchange(refusal.status(), words::refused(&call.method, &call.target));
     exchange.scim_type = refusal.scim_type().map(|scim_type| scim_type.as_str());
     exchange.detail = Some(refusal.detail().to_owned());
     exchange.request_body = call.request_body();
     exchange.response_body = Some(refusal.to_json().to_string());
-    store.record(secrets::masked(exchange));
+    secrets::masked(exchange)
 }

@@ -1,10 +1,12 @@
 //! What a SCIM request does to a tenant: the only place where `scim` and `store` meet.
 //!
-//! Each function is one request. What can be done without the database (parsing, validation, the client's
+//! Each function here is one request. What can be done without the database (parsing, validation, the client's
 //! dialect) is done first, on the caller's thread; what depends on stored state is one closure in the writer, so
 //! that a PATCH is never read-modify-write across two transactions. A change, its events and its line in the
 //! provisioning log are committed together; a refusal is rolled back and then logged alone.
 
+mod bulk;
+mod change;
 mod exchange;
 mod membership;
 mod secrets;
@@ -15,21 +17,17 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::manage::{archive, roles, sessions, undo};
-use crate::scim::dialect::{self, Incoming};
 use crate::scim::message::{self, Projection, SearchRequest};
 use crate::scim::resource::{self, Document, Meta};
 use crate::scim::schema::Kind;
-use crate::scim::{ScimError, discovery, member, patch, project};
-use crate::settings::ReturningTeam;
-use crate::store::archive::Archived;
-use crate::store::events::{self, Event};
+use crate::scim::{ScimError, discovery, project};
 use crate::store::resources::{self, Query, Stored};
-use crate::store::{self, Snapshot, Store, TenantId, Tx, settings};
+use crate::store::{Snapshot, Store, TenantId};
 
+pub use bulk::bulk;
+use change::Change;
 pub use exchange::{Call, record_refusal};
 use exchange::{Outcome, refusing};
-use membership::Delta;
 
 /// What a request is answered with; `http` turns it into bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,44 +64,8 @@ pub fn create(
     kind: Kind,
     projection: Projection,
 ) -> Result<Answer> {
-    refusing(store, &call.clone(), || {
-        let Incoming {
-            mut document,
-            members,
-            ignored,
-            ..
-        } = dialect::read_resource(message::parse_json(&call.body)?, kind.resource_type())?;
-        if kind == Kind::User {
-            // Said or not, a new user is active: clients that filter by it or read it back should see so.
-            document.entry("active").or_insert(Value::Bool(true));
-        }
-        store.write(call.now, move |tx| {
-            unique(tx, call.tenant, kind, &document, None)?;
-            roles::check_role_name(tx, call.tenant, None, &document)?;
-            let (stored, verb) = match returning(tx, &call, kind, &document)? {
-                Some(archived) => {
-                    let actor = call.actor();
-                    let stored = archive::revive(tx, call.tenant, &actor, &archived, document)?;
-                    (stored, "brought back")
-                }
-                None => (insert(tx, &call, kind, document)?, "created"),
-            };
-            // An empty list is what Entra and Okta send with every new group, before they add the members.
-            let (stored, delta) = match members {
-                Some(ids) if !ids.is_empty() => membership::replace(tx, &call, stored, &ids)?,
-                _ => (stored, Delta::default()),
-            };
-            let answer = shown(tx, &call, 201, &stored, &projection)?;
-            let action = words::creation(verb, &stored, &delta);
-            Outcome {
-                answer,
-                action,
-                subject: Some(stored.id),
-                ignored,
-            }
-            .recorded(tx, &call)
-        })
-    })
+    let read = |call: &Call| Change::create(kind, message::parse_json(&call.body)?);
+    change(store, call, read, projection, None)
 }
 
 /// Reads one resource (RFC 7644 §3.4.1); 304 where `if_none_match` names its version.
@@ -150,37 +112,8 @@ pub fn replace(
     projection: Projection,
     if_match: Option<String>,
 ) -> Result<Answer> {
-    refusing(store, &call.clone(), || {
-        let Incoming {
-            mut document,
-            members,
-            extension_role,
-            ignored,
-        } = dialect::read_resource(
-            message::parse_json(&call.body)?,
-            target.kind.resource_type(),
-        )?;
-        store.write(call.now, move |tx| {
-            let before = find(tx, call.tenant, &target)?;
-            matching(if_match.as_deref(), &before)?;
-            keep_active(&mut document, &before);
-            resource::take_extension_role(&mut document, &before.document, extension_role);
-            let stored = store_changes(tx, &call, &before, document)?;
-            let (stored, delta) = match members {
-                Some(ids) => membership::replace(tx, &call, stored, &ids)?,
-                None => (stored, Delta::default()),
-            };
-            let answer = shown(tx, &call, 200, &stored, &projection)?;
-            let action = words::change(&before, &stored, &delta);
-            Outcome {
-                answer,
-                action,
-                subject: Some(stored.id),
-                ignored,
-            }
-            .recorded(tx, &call)
-        })
-    })
+    let read = |call: &Call| Change::replace(target, message::parse_json(&call.body)?);
+    change(store, call, read, projection, if_match)
 }
 
 /// Modifies a resource (RFC 7644 §3.5.2), all operations or none.
@@ -194,38 +127,8 @@ pub fn patch(
     projection: Projection,
     if_match: Option<String>,
 ) -> Result<Answer> {
-    refusing(store, &call.clone(), || {
-        let resource_type = target.kind.resource_type();
-        let (operations, ignored) =
-            dialect::read_patch(message::parse_json(&call.body)?, resource_type, &target.id)?;
-        let (operations, members) = match target.kind {
-            Kind::Group => member::split(operations)?,
-            Kind::User => (operations, vec![]),
-        };
-        store.write(call.now, move |tx| {
-            let before = find(tx, call.tenant, &target)?;
-            matching(if_match.as_deref(), &before)?;
-            let document = patch::apply(&before.document, &operations, resource_type)?;
-            let stored = store_changes(tx, &call, &before, document)?;
-            let (stored, delta) = membership::apply(tx, &call, stored, members)?;
-            let answer = match target.kind {
-                Kind::Group if projection == Projection::default() => Answer {
-                    status: 204,
-                    etag: Some(resource::etag(stored.version)),
-                    ..Answer::default()
-                },
-                _ => shown(tx, &call, 200, &stored, &projection)?,
-            };
-            let action = words::change(&before, &stored, &delta);
-            Outcome {
-                answer,
-                action,
-                subject: Some(stored.id),
-                ignored,
-            }
-            .recorded(tx, &call)
-        })
-    })
+    let read = |call: &Call| Change::patch(target, message::parse_json(&call.body)?);
+    change(store, call, read, projection, if_match)
 }
 
 /// Deletes a resource (RFC 7644 §3.6): 404 from now on, its name free, out of every group. The archive keeps it for the
@@ -236,37 +139,24 @@ pub fn delete(
     target: Target,
     if_match: Option<String>,
 ) -> Result<Answer> {
+    let read = |_: &Call| Ok(Change::Delete { target });
+    change(store, call, read, Projection::default(), if_match)
+}
+
+/// One change as a transaction of its own.
+fn change(
+    store: &Store,
+    call: Arc<Call>,
+    read: impl FnOnce(&Call) -> Result<Change>,
+    projection: Projection,
+    if_match: Option<String>,
+) -> Result<Answer> {
     refusing(store, &call.clone(), || {
+        let change = read(&call)?;
         store.write(call.now, move |tx| {
-            let stored = find(tx, call.tenant, &target)?;
-            matching(if_match.as_deref(), &stored)?;
-            membership::leave(tx, &call, &stored)?;
-            resources::delete(tx, call.tenant, &stored)?;
-            if stored.kind == Kind::Group {
-                let name = resource::name_of(&stored.document, Kind::Group.resource_type());
-                roles::settle_team(tx, call.tenant, &call.actor(), &[name], &stored)?;
-            }
-            changed(
-                tx,
-                &call,
-                words::deleted(stored.kind),
-                &stored,
-                Some(&stored.document),
-                None,
-            )?;
-            archive::keep_or_purge(tx, call.tenant, &call.actor(), &stored)?;
-            let answer = Answer {
-                status: 204,
-                ..Answer::default()
-            };
-            let action = format!("deleted {}", words::subject(&stored));
-            Outcome {
-                answer,
-                action,
-                subject: Some(stored.id),
-                ignored: vec![],
-            }
-            .recorded(tx, &call)
+            change
+                .perform(tx, &call, &projection, if_match.as_deref())?
+                .recorded(tx, &call)
         })
     })
 }
@@ -334,37 +224,6 @@ pub fn search(
     })
 }
 
-/// What a new resource brings back from the archive.
-fn returning(
-    tx: &Tx<'_>,
-    call: &Call,
-    kind: Kind,
-    document: &Document,
-) -> Result<Option<Archived>> {
-    if kind == Kind::Group
-        && settings::read(tx, call.tenant)?.returning_team == ReturningTeam::Fresh
-    {
-        return Ok(None);
-    }
-    store::archive::returning(tx, call.tenant, kind, document)
-}
-
-fn insert(tx: &Tx<'_>, call: &Call, kind: Kind, document: Document) -> Result<Stored> {
-    let stored = resources::insert(tx, call.tenant, kind, document)?;
-    changed(
-        tx,
-        call,
-        words::created(kind),
-        &stored,
-        None,
-        Some(&stored.document),
-    )?;
-    if kind == Kind::User {
-        roles::settle(tx, call.tenant, &call.actor(), &stored)?;
-    }
-    Ok(stored)
-}
-
 fn find(snapshot: &Snapshot<'_>, tenant: TenantId, target: &Target) -> Result<Stored> {
     resources::get(snapshot, tenant, target.kind, &target.id)?.ok_or_else(|| {
         ScimError::not_found(format!(
@@ -376,111 +235,12 @@ fn find(snapshot: &Snapshot<'_>, tenant: TenantId, target: &Target) -> Result<St
     })
 }
 
-/// A user's `active` stays as it is where a PUT doesn't say: clients that read, modify and write back may drop it.
-fn keep_active(document: &mut Document, before: &Stored) {
-    if let (Kind::User, None, Some(active)) = (
-        before.kind,
-        document.get("active"),
-        before.document.get("active"),
-    ) {
-        document.insert("active".into(), active.clone());
-    }
-}
-
-/// Refuses a name or `externalId` that another live resource of the type has.
-fn unique(
-    tx: &Tx<'_>,
-    tenant: TenantId,
-    kind: Kind,
-    document: &Document,
-    except: Option<i64>,
-) -> Result<()> {
-    match resources::taken(tx, tenant, kind, document, except)? {
-        None => Ok(()),
-        Some(attribute) => {
-            let value = document
-                .get(attribute)
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            Err(ScimError::uniqueness(format!(
-                "{attribute} {value:?} belongs to another {} already",
-                kind.as_str()
-            ))
-            .into())
-        }
-    }
-}
-
-/// Refuses (412) where the client's `If-Match` names another version than the stored one (RFC 7644 §3.14).
-fn matching(if_match: Option<&str>, stored: &Stored) -> Result<()> {
-    match if_match {
-        Some(tags) if !names_version(tags, stored.version) => Err(ScimError::precondition_failed(format!(
-            "If-Match names {tags}, but the resource is at version {}: read it again before changing it",
-            resource::etag(stored.version)
-        ))
-        .into()),
-        _ => Ok(()),
-    }
-}
-
 /// Whether a list of entity tags has `*` or the version's; weak comparison (RFC 9110 §8.8.3.2).
 fn names_version(tags: &str, version: i64) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let wanted = opaque(&resource::etag(version));
     tags.split(',')
         .any(|tag| tag.trim() == "*" || opaque(tag) == wanted)
-}
-
-/// Writes `document` if it differs from what is stored, with its event.
-fn store_changes(tx: &Tx<'_>, call: &Call, before: &Stored, document: Document) -> Result<Stored> {
-    if document == before.document {
-        return Ok(before.clone());
-    }
-    unique(tx, call.tenant, before.kind, &document, Some(before.row))?;
-    roles::check_role_name(tx, call.tenant, Some(&before.document), &document)?;
-    let after = resources::update(tx, call.tenant, before, document)?;
-    let kind = words::changed(before, &after);
-    changed(
-        tx,
-        call,
-        kind,
-        &after,
-        Some(&before.document),
-        Some(&after.document),
-    )?;
-    match after.kind {
-        Kind::User => roles::settle(tx, call.tenant, &call.actor(), &after)?,
-        Kind::Group => membership::renamed(tx, call, before, &after)?,
-    }
-    Ok(after)
-}
-
-/// Appends the event of one changed resource, and watches for unusually many removals.
-fn changed(
-    tx: &Tx<'_>,
-    call: &Call,
-    kind: &'static str,
-    stored: &Stored,
-    before: Option<&Document>,
-    after: Option<&Document>,
-) -> Result<()> {
-    let (before, after) = (
-        before.cloned().map(Value::Object),
-        after.cloned().map(Value::Object),
-    );
-    let event = Event {
-        actor: &call.actor(),
-        kind,
-        subject: &stored.id,
-        object: None,
-        before: before.as_ref(),
-        after: after.as_ref(),
-    };
-    events::append(tx, call.tenant, &event)?;
-    if ["user.deactivated", "user.deleted"].contains(&kind) {
-        sessions::end_with(tx, call.tenant, &call.actor(), stored)?;
-    }
-    undo::watch(tx, call.tenant, &call.actor(), stored.kind, kind)
 }
 
 /// The answer that shows one resource.

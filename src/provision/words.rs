@@ -124,6 +124,17 @@ pub(super) fn search(kinds: &[Kind], request: &SearchRequest, total: u64) -> Str
     }
 }
 
+/// How a bulk request went, in numbers of operations. Each of them has said by itself what it did.
+pub(super) fn bulk(done: usize, refused: usize, untried: usize) -> String {
+    let mut words = format!("bulk request: {done} done");
+    for (count, what) in [(refused, "refused"), (untried, "not tried")] {
+        if count > 0 {
+            words.push_str(&format!(", {count} {what}"));
+        }
+    }
+    words
+}
+
 /// What a refused request tried.
 pub(super) fn refused(method: &str, target: &str) -> String {
     let path = target.split('?').next().unwrap_or_default();
@@ -131,6 +142,8 @@ pub(super) fn refused(method: &str, target: &str) -> String {
         "team"
     } else if path.contains("/Users") {
         "user"
+    } else if path.ends_with("/Bulk") {
+        return "refused a bulk request".to_owned();
     } else {
         return "refused".to_owned();
     };

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::bulk;
 use super::schema::{Kind, Schema};
 
 /// Most resources that one list answer holds.
@@ -11,12 +12,17 @@ pub const MAX_RESULTS: u64 = 1000;
 /// A list answer's size where the client names none.
 pub const DEFAULT_COUNT: u64 = 100;
 
-/// What the server can do (RFC 7643 §5). `base` is the URL of the SCIM root without a slash at its end.
-pub fn service_provider_config(base: &str) -> Value {
+/// What the server can do (RFC 7643 §5). `base` is the URL of the SCIM root without a slash at its end,
+/// `max_payload_size` what a body may have, in bytes.
+pub fn service_provider_config(base: &str, max_payload_size: u64) -> Value {
     json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
         "patch": { "supported": true },
-        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
+        "bulk": {
+            "supported": true,
+            "maxOperations": bulk::MAX_OPERATIONS,
+            "maxPayloadSize": max_payload_size,
+        },
         "filter": { "supported": true, "maxResults": MAX_RESULTS },
         "changePassword": { "supported": false },
         "sort": { "supported": true },
@@ -90,16 +96,22 @@ fn described(base: &str, schema: &Schema) -> Value {
 mod tests {
     use std::collections::BTreeSet;
 
+    use serde_json::json;
+
     use super::{resource_types, schemas, service_provider_config};
 
     const BASE: &str = "https://example.com/scim/v2";
 
     #[test]
     fn the_configuration_says_what_is_supported() {
-        let config = service_provider_config(BASE);
+        let config = service_provider_config(BASE, 8 << 20);
         let supported = ["patch", "bulk", "filter", "changePassword", "sort", "etag"]
             .map(|name| config[name]["supported"].as_bool().expect(name));
-        assert_eq!(supported, [true, false, true, false, true, true]);
+        assert_eq!(supported, [true, true, true, false, true, true]);
+        assert_eq!(
+            config["bulk"],
+            json!({"supported": true, "maxOperations": 1000, "maxPayloadSize": 8_388_608})
+        );
         assert_eq!(config["filter"]["maxResults"], 1000);
         assert_eq!(
             config["authenticationSchemes"]

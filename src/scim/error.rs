@@ -135,6 +135,11 @@ impl ScimError {
         ScimError::new(408, None, detail)
     }
 
+    /// 409 without a keyword, for a bulk operation that refers to what isn't there (RFC 7644 §3.7.1).
+    pub fn conflict(detail: impl Into<String>) -> ScimError {
+        ScimError::new(409, None, detail)
+    }
+
     /// 412, for an `If-Match` that names another version (RFC 7644 §3.14).
     pub fn precondition_failed(detail: impl Into<String>) -> ScimError {
         ScimError::new(412, None, detail)

@@ -4,6 +4,7 @@
 //! [`ScimError`] comes out. What is read from a client passes through [`dialect`] first, which forgives what
 //! Entra, Okta and others are known to send; everything behind it is strict.
 
+pub mod bulk;
 pub mod dialect;
 pub mod discovery;
 mod error;

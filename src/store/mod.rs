@@ -82,6 +82,19 @@ impl<'a> Tx<'a> {
             now,
         }
     }
+
+    /// Runs a part of the change that may fail alone: where the inner result is an error, that part is undone and the rest
+    /// stands. Parts don't have parts.
+    ///
+    /// # Errors
+    ///
+    /// Where the whole transaction is lost.
+    pub fn part<T>(&self, part: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<Result<T>> {
+        writer::in_savepoint(self.conn, "part", || {
+            let result = part(self);
+            (result.is_ok(), result)
+        })
+    }
 }
 
 impl<'a> Deref for Tx<'a> {

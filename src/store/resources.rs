@@ -119,7 +119,7 @@ pub fn insert(tx: &Tx<'_>, tenant: TenantId, kind: Kind, document: Document) -> 
 }
 
 /// As [`insert`], under an id that nothing else has, in whatever tenant.
-pub(super) fn insert_as(
+pub fn insert_as(
     tx: &Tx<'_>,
     tenant: TenantId,
     kind: Kind,
@@ -175,8 +175,8 @@ pub(super) fn insert_stored(
     Ok(Stored { row, ..stored })
 }
 
-/// Ordered by time, so that new rows lie together in the index; random enough to be no one else's.
-pub(super) fn fresh_id(now: Timestamp) -> Result<String> {
+/// A new id. Ordered by time, so that new rows lie together in the index; random enough to be no one else's.
+pub fn fresh_id(now: Timestamp) -> Result<String> {
     let mut bits = [0; 10];
     rand::fill(&mut bits).doing("drawing random bits")?;
     let millis = now.as_millisecond().try_into().doing("making an id")?;

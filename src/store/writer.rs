@@ -298,25 +298,39 @@ fn commit(
     }
     let answers = changes
         .into_iter()
-        .map(|change| in_savepoint(conn, change))
+        .map(|change| run_change(conn, change))
         .collect::<Result<_>>()?;
     transaction.commit().doing("committing")?;
     Ok(answers)
 }
 
-fn in_savepoint(conn: &Connection, change: Change) -> Result<Answer> {
-    let execute = |sql| conn.prepare_cached(sql)?.execute([]);
-    execute("SAVEPOINT change").doing("setting a savepoint")?;
-    let (keep, answer) = (change.run)(&Tx::new(conn, change.now));
+fn run_change(conn: &Connection, change: Change) -> Result<Answer> {
+    in_savepoint(conn, "change", || (change.run)(&Tx::new(conn, change.now)))
+}
+
+/// Runs something that says whether to keep what it did, and undoes it otherwise. `name` must not be that of a savepoint
+/// around it: after a panic that one is rolled back by its name.
+///
+/// # Errors
+///
+/// Where the whole transaction is lost.
+pub(super) fn in_savepoint<T>(
+    conn: &Connection,
+    name: &'static str,
+    run: impl FnOnce() -> (bool, T),
+) -> Result<T> {
+    let execute = |what| conn.prepare_cached(&format!("{what} {name}"))?.execute([]);
+    execute("SAVEPOINT").doing("setting a savepoint")?;
+    let (keep, answer) = run();
     // A full disk, for one, makes SQLite roll back all of it. A savepoint set then would begin a transaction of its
     // own, and commit it.
     if conn.is_autocommit() {
         return Err("SQLite rolled the transaction back").doing("writing");
     }
     if !keep {
-        execute("ROLLBACK TO change").doing("rolling back a change")?;
+        execute("ROLLBACK TO").doing("rolling back a change")?;
     }
-    execute("RELEASE change").doing("releasing a savepoint")?;
+    execute("RELEASE").doing("releasing a savepoint")?;
     Ok(answer)
 }
 

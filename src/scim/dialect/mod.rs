@@ -18,6 +18,7 @@ use super::resource::{Document, ROLE_NAME, settle_role_name, spelled_in};
 use super::schema::{Kind, Mutability, ResourceType};
 use super::validate::{short_name, validate, wrong_type};
 pub use operations::read_patch;
+pub(super) use values::check_names;
 
 use names::{Place, expand, is_foreign_role};
 
@@ -127,7 +128,7 @@ fn each_once(names: Vec<String>) -> Vec<String> {
 }
 
 /// Refuses a message whose `schemas` has no URN that `is_wanted`; `wanted` is what the detail asks for.
-fn check_schemas(
+pub(super) fn check_schemas(
     body: &Map<String, Value>,
     is_wanted: impl Fn(&str) -> bool,
     wanted: &str,

@@ -94,7 +94,7 @@ const MAX_NAME_BYTES: usize = 1024;
 
 /// Refuses an object with names that differ in nothing but case, for they are one attribute (RFC 7643 §2.1), and one with
 /// more or longer names than anybody has attributes.
-pub(super) fn check_names(object: &Map<String, Value>) -> Result<(), ScimError> {
+pub(in crate::scim) fn check_names(object: &Map<String, Value>) -> Result<(), ScimError> {
     if object.len() > MAX_NAMES {
         let found = object.len();
         return Err(ScimError::invalid_value(format!(

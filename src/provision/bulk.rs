@@ -1,0 +1,291 @@
+//! Bulk requests (RFC 7644 §3.7): many changes in one transaction, each of which may be refused alone.
+
+use std::collections::BTreeMap;
+use std::mem::take;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::change::Change;
+use super::exchange::{Outcome, record_refused_part, refusing};
+use super::{Answer, Call, Target, refusal, words};
+use crate::error::{Error, Result};
+use crate::scim::ScimError;
+use crate::scim::bulk::{self, Action, BulkRequest, Step};
+use crate::scim::message::{self, Projection};
+use crate::store::{Store, Tx};
+
+/// Does what a bulk request asks for, all of it in one commit.
+///
+/// Each operation is refused alone and then leaves nothing behind; those that create resources which refer to each other
+/// in a circle are done or refused together. Each has its own line in the log, and the request has one after them.
+///
+/// Errors: 400 for what is no bulk request, 413 for too many operations.
+pub fn bulk(store: &Store, call: Arc<Call>) -> Result<Answer> {
+    refusing(store, &call.clone(), || {
+        let request = BulkRequest::read(message::parse_json(&call.body)?)?;
+        let steps = request.steps();
+        let mut bulk = Bulk::prepare(request, call.clone());
+        store.write(call.now, move |tx| {
+            bulk.run(tx, &steps)?;
+            bulk.outcome().recorded(tx, &call)
+        })
+    })
+}
+
+/// A bulk request on its way. The vectors have an element for each operation.
+struct Bulk {
+    request: BulkRequest,
+    call: Arc<Call>,
+    /// The bodies as sent, for the log.
+    bodies: Vec<String>,
+    /// What could be read before the transaction; None for what refers to ids that aren't known yet.
+    changes: Vec<Option<Result<Change>>>,
+    /// None for what was not tried.
+    results: Vec<Option<Done>>,
+}
+
+/// What an operation came to.
+enum Done {
+    Made { id: String, answer: Answer },
+    Refused(ScimError),
+}
+
+/// The ids that operations of a circle will have given when all of them are done.
+type Promised = BTreeMap<usize, String>;
+
+impl Bulk {
+    fn prepare(mut request: BulkRequest, call: Arc<Call>) -> Bulk {
+        let (mut bodies, mut changes) = (vec![], vec![]);
+        for operation in &mut request.operations {
+            bodies.push(match &operation.data {
+                Value::Null => String::new(),
+                data => data.to_string(),
+            });
+            changes.push(match &operation.action {
+                Ok(action) if operation.references().is_empty() => {
+                    let action = action.clone();
+                    Some(read(action, take(&mut operation.data)))
+                }
+                Ok(_) => None,
+                Err(refusal) => Some(Err(refusal.clone().into())),
+            });
+        }
+        Bulk {
+            results: changes.iter().map(|_| None).collect(),
+            request,
+            call,
+            bodies,
+            changes,
+        }
+    }
+
+    fn run(&mut self, tx: &Tx<'_>, steps: &[Step]) -> Result<()> {
+        let limit = self.request.fail_on_errors.unwrap_or(u64::MAX);
+        let mut refused = 0;
+        for step in steps {
+            let made = tx.part(|tx| self.make(tx, step))?;
+            let made = made.map_err(|error| refusal(error, &self.call.request_id));
+            for (nth, &index) in step.operations.iter().enumerate() {
+                self.results[index] = Some(match &made {
+                    Ok(made) => {
+                        let (id, answer) = made[nth].clone();
+                        Done::Made { id, answer }
+                    }
+                    Err(refusal) => {
+                        refused += 1;
+                        record_refused_part(tx, &self.call_of(index), refusal)?;
+                        Done::Refused(refusal.clone())
+                    }
+                });
+            }
+            if refused >= limit {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does the operations of a step; the ids and answers are in their order.
+    fn make(&mut self, tx: &Tx<'_>, step: &Step) -> Result<Vec<(String, Answer)>> {
+        let mut promised = Promised::new();
+        if step.circular {
+            for &index in &step.operations {
+                let id = self.future_id(tx, index, &promised);
+                promised.insert(
+                    index,
+                    id.map_err(|error| self.explained(error, index, step, &promised))?,
+                );
+            }
+        }
+        let mut made = vec![];
+        for &index in &step.operations {
+            let one = self.make_one(tx, index, &promised);
+            made.push(one.map_err(|error| self.explained(error, index, step, &promised))?);
+        }
+        Ok(made)
+    }
+
+    fn make_one(
+        &mut self,
+        tx: &Tx<'_>,
+        index: usize,
+        promised: &Promised,
+    ) -> Result<(String, Answer)> {
+        let call = self.call_of(index);
+        let change = match self.changes[index].take() {
+            Some(change) => change?,
+            None => self.resolved(index, promised)?,
+        };
+        let if_match = self.request.operations[index].version.as_deref();
+        let outcome = change.perform(tx, &call, &Projection::default(), if_match)?;
+        let id = outcome.subject.clone().unwrap_or_default();
+        if promised.get(&index).is_some_and(|promised| *promised != id) {
+            return Err(ScimError::conflict("an archived resource came back in its place").into());
+        }
+        Ok((id, outcome.recorded(tx, &call)?))
+    }
+
+    /// The change with ids in the place of references.
+    fn resolved(&self, index: usize, promised: &Promised) -> Result<Change> {
+        let operation = &self.request.operations[index];
+        let id_of = |bulk_id: &str| self.id_of(bulk_id, promised);
+        let action = operation.action.clone()?.resolved(id_of)?;
+        let mut data = operation.data.clone();
+        bulk::resolve(&mut data, &id_of)?;
+        let mut change = read(action, data)?;
+        if let Change::Create { id, .. } = &mut change {
+            *id = promised.get(&index).cloned();
+        }
+        Ok(change)
+    }
+
+    fn future_id(&self, tx: &Tx<'_>, index: usize, promised: &Promised) -> Result<String> {
+        let operation = &self.request.operations[index];
+        // Its own references don't matter for that: what it brings back is found by name or externalId.
+        let change = read(operation.action.clone()?, operation.data.clone())?;
+        change.future_id(tx, &self.call, promised.values())
+    }
+
+    /// The id that a bulkId stands for.
+    ///
+    /// Errors: 400 where nothing or too much can be meant, 409 where what is meant was refused.
+    fn id_of(&self, bulk_id: &str, promised: &Promised) -> std::result::Result<String, ScimError> {
+        let creator = self.request.creator(bulk_id)?;
+        if let Some(id) = promised.get(&creator) {
+            return Ok(id.clone());
+        }
+        match &self.results[creator] {
+            Some(Done::Made { id, .. }) => Ok(id.clone()),
+            _ => Err(ScimError::conflict(format!(
+                "{} can't be resolved: operation {}, which was to create it, was refused",
+                bulk::reference(bulk_id),
+                creator + 1
+            ))),
+        }
+    }
+
+    /// Why a circle can't be resolved (§3.7.1): the refusal of the one operation becomes a 409 of all. Ids that nobody was
+    /// told are named as the client knows them.
+    fn explained(&self, error: Error, index: usize, step: &Step, promised: &Promised) -> Error {
+        let Error::Scim(refusal) = error else {
+            return error;
+        };
+        if step.operations.len() == 1 {
+            return refusal.into();
+        }
+        let mut why = refusal.detail().to_owned();
+        for (index, id) in promised {
+            if let Some(bulk_id) = &self.request.operations[*index].bulk_id {
+                why = why.replace(id, &bulk::reference(bulk_id));
+            }
+        }
+        ScimError::conflict(format!(
+            "a circle of references can't be resolved, because operation {} is refused: {why}",
+            index + 1
+        ))
+        .into()
+    }
+
+    /// An operation as the log is to tell of it.
+    fn call_of(&self, index: usize) -> Call {
+        let operation = &self.request.operations[index];
+        let root = self.call.target.split("/Bulk").next().unwrap_or_default();
+        let path = operation.path.as_deref().unwrap_or_default();
+        self.call.within(
+            operation.method.as_deref().unwrap_or("-"),
+            format!("{root}/{}", path.trim_start_matches('/')),
+            self.bodies[index].clone().into_bytes(),
+        )
+    }
+
+    /// Where an operation's resource is, or should be; None for a POST that was refused.
+    fn location(&self, index: usize) -> Option<String> {
+        let operation = &self.request.operations[index];
+        let base = &self.call.base;
+        let url = |action: &Action, id: &str| format!("{base}/{}/{id}", action.kind().endpoint());
+        if let (Some(Done::Made { id, .. }), Ok(action)) = (&self.results[index], &operation.action)
+        {
+            return Some(url(action, id));
+        }
+        if operation.method.as_deref() == Some("POST") {
+            return None;
+        }
+        let action = operation.action.clone().ok().and_then(|action| {
+            let id_of = |bulk_id: &str| self.id_of(bulk_id, &Promised::new());
+            action.resolved(id_of).ok()
+        });
+        match action
+            .as_ref()
+            .and_then(|action| Some((action, action.id()?)))
+        {
+            Some((action, id)) => Some(url(action, id)),
+            None => {
+                let path = operation.path.as_deref()?;
+                Some(format!("{base}/{}", path.trim_start_matches('/')))
+            }
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        let mut refused = 0;
+        let mut operations = vec![];
+        for (index, result) in self.results.iter().enumerate() {
+            let operation = &self.request.operations[index];
+            let location = self.location(index);
+            operations.extend(result.as_ref().map(|done| match done {
+                Done::Made { answer, .. } => {
+                    operation.answer(answer.status, location, answer.etag.clone(), None)
+                }
+                Done::Refused(refusal) => {
+                    refused += 1;
+                    operation.answer(refusal.status(), location, None, Some(refusal))
+                }
+            }));
+        }
+        let (all, tried) = (self.results.len(), operations.len());
+        Outcome {
+            answer: Answer {
+                status: 200,
+                body: Some(bulk::response(operations)),
+                ..Answer::default()
+            },
+            action: words::bulk(tried - refused, refused, all - tried),
+            subject: None,
+            ignored: vec![],
+        }
+    }
+}
+
+/// Reads what an operation asks for.
+fn read(action: Action, data: Value) -> Result<Change> {
+    let target = |kind, id| Target { kind, id };
+    match action {
+        Action::Create(kind) => Change::create(kind, data),
+        Action::Replace(kind, id) => Change::replace(target(kind, id), data),
+        Action::Patch(kind, id) => Change::patch(target(kind, id), data),
+        Action::Delete(kind, id) => Ok(Change::Delete {
+            target: target(kind, id),
+        }),
+    }
+}

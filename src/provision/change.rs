@@ -1,0 +1,396 @@
+//! One change of a resource: read on the caller's thread, made inside a transaction.
+//!
+//! What can be said of a body by itself is said when it is read. Whatever depends on stored state (uniqueness, If-Match,
+//! PATCH, membership) is decided by [`Change::perform`], so that a PATCH is never read-modify-write across two
+//! transactions, and a bulk request makes many changes in one.
+
+use serde_json::Value;
+
+use super::exchange::Outcome;
+use super::membership::{self, Delta};
+use super::{Answer, Call, Target, find, names_version, shown, words};
+use crate::error::Result;
+use crate::manage::{archive, roles, sessions, undo};
+use crate::scim::ScimError;
+use crate::scim::dialect::{self, Incoming};
+use crate::scim::member::{self, MemberChange};
+use crate::scim::message::Projection;
+use crate::scim::patch::{self, Operation};
+use crate::scim::resource::{self, Document};
+use crate::scim::schema::Kind;
+use crate::settings::ReturningTeam;
+use crate::store::archive::Archived;
+use crate::store::events::{self, Event};
+use crate::store::resources::{self, Stored};
+use crate::store::{self, TenantId, Tx, removals, settings};
+
+/// A change whose body is valid in itself.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// POST.
+    Create {
+        kind: Kind,
+        incoming: Incoming,
+        /// The id that [`Change::future_id`] has told; none: a fresh one.
+        id: Option<String>,
+    },
+    /// PUT.
+    Replace { target: Target, incoming: Incoming },
+    /// PATCH.
+    Patch {
+        target: Target,
+        operations: Vec<Operation>,
+        members: Vec<MemberChange>,
+        ignored: Vec<String>,
+    },
+    /// DELETE.
+    Delete { target: Target },
+}
+
+impl Change {
+    /// Reads the body of a POST.
+    pub(super) fn create(kind: Kind, body: Value) -> Result<Change> {
+        let mut incoming = dialect::read_resource(body, kind.resource_type())?;
+        if kind == Kind::User {
+            // Said or not, a new user is active: clients that filter by it or read it back should see so.
+            let active = incoming.document.entry("active");
+            active.or_insert(Value::Bool(true));
+        }
+        Ok(Change::Create {
+            kind,
+            incoming,
+            id: None,
+        })
+    }
+
+    /// Reads the body of a PUT.
+    pub(super) fn replace(target: Target, body: Value) -> Result<Change> {
+        let incoming = dialect::read_resource(body, target.kind.resource_type())?;
+        Ok(Change::Replace { target, incoming })
+    }
+
+    /// Reads the body of a PATCH.
+    pub(super) fn patch(target: Target, body: Value) -> Result<Change> {
+        let resource_type = target.kind.resource_type();
+        let (operations, ignored) = dialect::read_patch(body, resource_type, &target.id)?;
+        let (operations, members) = match target.kind {
+            Kind::Group => member::split(operations)?,
+            Kind::User => (operations, vec![]),
+        };
+        Ok(Change::Patch {
+            target,
+            operations,
+            members,
+            ignored,
+        })
+    }
+
+    /// Makes the change, with its events; the outcome is still to be recorded.
+    pub(super) fn perform(
+        self,
+        tx: &Tx<'_>,
+        call: &Call,
+        projection: &Projection,
+        if_match: Option<&str>,
+    ) -> Result<Outcome> {
+        let marked = removals::unusual_since(tx, call.tenant)?;
+        let mut outcome = match self {
+            Change::Create { kind, incoming, id } => {
+                create(tx, call, kind, incoming, id, projection)
+            }
+            Change::Replace { target, incoming } => {
+                let before = find(tx, call.tenant, &target)?;
+                matching(if_match, &before)?;
+                replace(tx, call, &before, incoming, projection)
+            }
+            Change::Patch {
+                target,
+                operations,
+                members,
+                ignored,
+            } => {
+                let before = find(tx, call.tenant, &target)?;
+                matching(if_match, &before)?;
+                let resource_type = target.kind.resource_type();
+                let document = patch::apply(&before.document, &operations, resource_type)?;
+                let outcome = modify(tx, call, &before, document, members, projection)?;
+                Ok(Outcome { ignored, ..outcome })
+            }
+            Change::Delete { target } => {
+                let stored = find(tx, call.tenant, &target)?;
+                matching(if_match, &stored)?;
+                delete(tx, call, stored)
+            }
+        }?;
+        if removals::unusual_since(tx, call.tenant)? != marked {
+            outcome
+                .action
+                .push_str("; removals are unusual by now, nothing is purged");
+        }
+        Ok(outcome)
+    }
+
+    /// The id that a POST's resource will have: an archived one's that it brings back, but none of `promised`, which
+    /// others will bring back before it.
+    pub(super) fn future_id<'p>(
+        &self,
+        tx: &Tx<'_>,
+        call: &Call,
+        mut promised: impl Iterator<Item = &'p String>,
+    ) -> Result<String> {
+        if let Change::Create { kind, incoming, .. } = self
+            && let Some(archived) = returning(tx, call, *kind, &incoming.document)?
+            && promised.all(|id| *id != archived.stored.id)
+        {
+            return Ok(archived.stored.id);
+        }
+        resources::fresh_id(tx.now)
+    }
+}
+
+fn create(
+    tx: &Tx<'_>,
+    call: &Call,
+    kind: Kind,
+    incoming: Incoming,
+    id: Option<String>,
+    projection: &Projection,
+) -> Result<Outcome> {
+    let document = incoming.document;
+    unique(tx, call.tenant, kind, &document, None)?;
+    roles::check_role_name(tx, call.tenant, None, &document)?;
+    let (stored, verb) = match returning(tx, call, kind, &document)? {
+        Some(archived) => {
+            let actor = call.actor();
+            let stored = archive::revive(tx, call.tenant, &actor, &archived, document)?;
+            (stored, "brought back")
+        }
+        None => (insert(tx, call, kind, id, document)?, "created"),
+    };
+    // An empty list is what Entra and Okta send with every new group, before they add the members.
+    let (stored, delta) = match incoming.members {
+        Some(ids) if !ids.is_empty() => membership::replace(tx, call, stored, &ids)?,
+        _ => (stored, Delta::default()),
+    };
+    Ok(Outcome {
+        answer: shown(tx, call, 201, &stored, projection)?,
+        action: words::creation(verb, &stored, &delta),
+        subject: Some(stored.id),
+        ignored: incoming.ignored,
+    })
+}
+
+fn replace(
+    tx: &Tx<'_>,
+    call: &Call,
+    before: &Stored,
+    incoming: Incoming,
+    projection: &Projection,
+) -> Result<Outcome> {
+    let mut document = incoming.document;
+    keep_active(&mut document, before);
+    resource::take_extension_role(&mut document, &before.document, incoming.extension_role);
+    let stored = store_changes(tx, call, before, document)?;
+    let (stored, delta) = match incoming.members {
+        Some(ids) => membership::replace(tx, call, stored, &ids)?,
+        None => (stored, Delta::default()),
+    };
+    Ok(Outcome {
+        answer: shown(tx, call, 200, &stored, projection)?,
+        action: words::change(before, &stored, &delta),
+        subject: Some(stored.id),
+        ignored: incoming.ignored,
+    })
+}
+
+fn modify(
+    tx: &Tx<'_>,
+    call: &Call,
+    before: &Stored,
+    document: Document,
+    members: Vec<MemberChange>,
+    projection: &Projection,
+) -> Result<Outcome> {
+    let stored = store_changes(tx, call, before, document)?;
+    let (stored, delta) = membership::apply(tx, call, stored, members)?;
+    let answer = match stored.kind {
+        Kind::Group if *projection == Projection::default() => Answer {
+            status: 204,
+            etag: Some(resource::etag(stored.version)),
+            ..Answer::default()
+        },
+        _ => shown(tx, call, 200, &stored, projection)?,
+    };
+    Ok(Outcome {
+        answer,
+        action: words::change(before, &stored, &delta),
+        subject: Some(stored.id),
+        ignored: vec![],
+    })
+}
+
+fn delete(tx: &Tx<'_>, call: &Call, stored: Stored) -> Result<Outcome> {
+    membership::leave(tx, call, &stored)?;
+    resources::delete(tx, call.tenant, &stored)?;
+    if stored.kind == Kind::Group {
+        let name = resource::name_of(&stored.document, Kind::Group.resource_type());
+        roles::settle_team(tx, call.tenant, &call.actor(), &[name], &stored)?;
+    }
+    changed(
+        tx,
+        call,
+        words::deleted(stored.kind),
+        &stored,
+        Some(&stored.document),
+        None,
+    )?;
+    archive::keep_or_purge(tx, call.tenant, &call.actor(), &stored)?;
+    Ok(Outcome {
+        answer: Answer {
+            status: 204,
+            ..Answer::default()
+        },
+        action: format!("deleted {}", words::subject(&stored)),
+        subject: Some(stored.id),
+        ignored: vec![],
+    })
+}
+
+/// What a new resource brings back from the archive.
+fn returning(
+    tx: &Tx<'_>,
+    call: &Call,
+    kind: Kind,
+    document: &Document,
+) -> Result<Option<Archived>> {
+    if kind == Kind::Group
+        && settings::read(tx, call.tenant)?.returning_team == ReturningTeam::Fresh
+    {
+        return Ok(None);
+    }
+    store::archive::returning(tx, call.tenant, kind, document)
+}
+
+fn insert(
+    tx: &Tx<'_>,
+    call: &Call,
+    kind: Kind,
+    id: Option<String>,
+    document: Document,
+) -> Result<Stored> {
+    let stored = match id {
+        Some(id) => resources::insert_as(tx, call.tenant, kind, id, document)?,
+        None => resources::insert(tx, call.tenant, kind, document)?,
+    };
+    changed(
+        tx,
+        call,
+        words::created(kind),
+        &stored,
+        None,
+        Some(&stored.document),
+    )?;
+    if kind == Kind::User {
+        roles::settle(tx, call.tenant, &call.actor(), &stored)?;
+    }
+    Ok(stored)
+}
+
+/// A user's `active` stays as it is where a PUT doesn't say: clients that read, modify and write back may drop it.
+fn keep_active(document: &mut Document, before: &Stored) {
+    if let (Kind::User, None, Some(active)) = (
+        before.kind,
+        document.get("active"),
+        before.document.get("active"),
+    ) {
+        document.insert("active".into(), active.clone());
+    }
+}
+
+/// Refuses a name or `externalId` that another live resource of the type has.
+fn unique(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    kind: Kind,
+    document: &Document,
+    except: Option<i64>,
+) -> Result<()> {
+    match resources::taken(tx, tenant, kind, document, except)? {
+        None => Ok(()),
+        Some(attribute) => {
+            let value = document
+                .get(attribute)
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            Err(ScimError::uniqueness(format!(
+                "{attribute} {value:?} belongs to another {} already",
+                kind.as_str()
+            ))
+            .into())
+        }
+    }
+}
+
+/// Refuses (412) where the client's `If-Match` names another version than the stored one (RFC 7644 §3.14).
+fn matching(if_match: Option<&str>, stored: &Stored) -> Result<()> {
+    match if_match {
+        Some(tags) if !names_version(tags, stored.version) => Err(ScimError::precondition_failed(format!(
+            "If-Match names {tags}, but the resource is at version {}: read it again before changing it",
+            resource::etag(stored.version)
+        ))
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// Writes `document` if it differs from what is stored, with its event.
+fn store_changes(tx: &Tx<'_>, call: &Call, before: &Stored, document: Document) -> Result<Stored> {
+    if document == before.document {
+        return Ok(before.clone());
+    }
+    unique(tx, call.tenant, before.kind, &document, Some(before.row))?;
+    roles::check_role_name(tx, call.tenant, Some(&before.document), &document)?;
+    let after = resources::update(tx, call.tenant, before, document)?;
+    let kind = words::changed(before, &after);
+    changed(
+        tx,
+        call,
+        kind,
+        &after,
+        Some(&before.document),
+        Some(&after.document),
+    )?;
+    match after.kind {
+        Kind::User => roles::settle(tx, call.tenant, &call.actor(), &after)?,
+        Kind::Group => membership::renamed(tx, call, before, &after)?,
+    }
+    Ok(after)
+}
+
+/// Appends the event of one changed resource, and watches for unusually many removals.
+fn changed(
+    tx: &Tx<'_>,
+    call: &Call,
+    kind: &'static str,
+    stored: &Stored,
+    before: Option<&Document>,
+    after: Option<&Document>,
+) -> Result<()> {
+    let (before, after) = (
+        before.cloned().map(Value::Object),
+        after.cloned().map(Value::Object),
+    );
+    let event = Event {
+        actor: &call.actor(),
+        kind,
+        subject: &stored.id,
+        object: None,
+        before: before.as_ref(),
+        after: after.as_ref(),
+    };
+    events::append(tx, call.tenant, &event)?;
+    if ["user.deactivated", "user.deleted"].contains(&kind) {
+        sessions::end_with(tx, call.tenant, &call.actor(), stored)?;
+    }
+    undo::watch(tx, call.tenant, &call.actor(), stored.kind, kind)
+}

@@ -1,0 +1,451 @@
+//! Bulk requests (RFC 7644 §3.7): many operations in one request, which may refer to what others of them create.
+//!
+//! Reading them, their order and their references are functions of the request alone. What is wrong with one operation
+//! is kept with it, for the others go on (§3.7.3). Doing them is left to `provision`.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::{Map, Value, json};
+
+use super::ScimError;
+use super::dialect::{check_names, check_schemas};
+use super::schema::Kind;
+use super::validate::{excerpt, wrong_type};
+
+/// Most operations of one request (RFC 7644 §3.7.4).
+pub const MAX_OPERATIONS: usize = 1000;
+
+const BULK_REQUEST_URN: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
+const BULK_RESPONSE_URN: &str = "urn:ietf:params:scim:api:messages:2.0:BulkResponse";
+
+/// What stands before a bulkId where it is used in place of an id (RFC 7644 §3.7.2).
+const REFERENCE: &str = "bulkId:";
+
+/// A bulk request, read.
+#[derive(Clone, Debug)]
+pub struct BulkRequest {
+    /// In the client's order.
+    pub operations: Vec<Operation>,
+    /// After how many refusals the rest is left undone; None: never.
+    pub fail_on_errors: Option<u64>,
+    /// Which operation creates what a bulkId stands for; None: several claim to.
+    creators: HashMap<String, Option<usize>>,
+}
+
+/// One operation. Of what it says, all that could be read is here, for the answer repeats it.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// The HTTP method.
+    pub method: Option<String>,
+    /// Relative to the SCIM root.
+    pub path: Option<String>,
+    /// The client's name for what a POST creates.
+    pub bulk_id: Option<String>,
+    /// The entity tag that the resource must have, as in `If-Match`.
+    pub version: Option<String>,
+    /// The body as of a single request; null where there is none.
+    pub data: Value,
+    /// What it asks for, or why that can't be done.
+    pub action: Result<Action, ScimError>,
+}
+
+/// What an operation asks for. An id may still be a reference.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// POST.
+    Create(Kind),
+    /// PUT.
+    Replace(Kind, String),
+    /// PATCH.
+    Patch(Kind, String),
+    /// DELETE.
+    Delete(Kind, String),
+}
+
+/// Operations that are done together, by their places in the request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Nearly always one. Several create resources that refer to each other; users come first, since groups need them.
+    pub operations: Vec<usize>,
+    /// Whether an operation refers, by itself or by others, to what it creates.
+    pub circular: bool,
+}
+
+impl BulkRequest {
+    /// Reads a BulkRequest body.
+    ///
+    /// # Errors
+    /// 400 for what is no BulkRequest, 413 for more than [`MAX_OPERATIONS`] operations.
+    pub fn read(body: Value) -> Result<BulkRequest, ScimError> {
+        let Value::Object(mut body) = body else {
+            return Err(ScimError::invalid_syntax(
+                "the body is not an object where a BulkRequest was expected",
+            ));
+        };
+        check_names(&body)?;
+        let is_bulk_request = |urn: &str| urn.eq_ignore_ascii_case(BULK_REQUEST_URN);
+        check_schemas(&body, is_bulk_request, BULK_REQUEST_URN)?;
+        let fail_on_errors = match member(&mut body, "failOnErrors") {
+            Value::Null => None,
+            value => Some(
+                value
+                    .as_u64()
+                    .filter(|errors| *errors > 0)
+                    .ok_or_else(|| wrong_type("failOnErrors", &value, "a whole number above 0"))?,
+            ),
+        };
+        let operations = match member(&mut body, "Operations") {
+            Value::Array(operations) if !operations.is_empty() => operations,
+            Value::Array(_) => return Err(ScimError::invalid_syntax("Operations is empty")),
+            Value::Null => return Err(ScimError::invalid_syntax("Operations is missing")),
+            _ => return Err(ScimError::invalid_syntax("Operations is not a list")),
+        };
+        if operations.len() > MAX_OPERATIONS {
+            let found = operations.len();
+            return Err(ScimError::payload_too_large(format!(
+                "the bulk request has {found} operations, which exceeds maxOperations ({MAX_OPERATIONS})"
+            )));
+        }
+        let mut request = BulkRequest {
+            operations: operations.into_iter().map(Operation::read).collect(),
+            fail_on_errors,
+            creators: HashMap::new(),
+        };
+        request.find_creators();
+        Ok(request)
+    }
+
+    /// A bulkId is the first operation's that has it. Whoever repeats it is refused, and so is who refers to it: linking
+    /// the wrong person would be worse.
+    fn find_creators(&mut self) {
+        for (index, operation) in self.operations.iter_mut().enumerate() {
+            let Some(bulk_id) = operation.creates() else {
+                continue;
+            };
+            match self.creators.get_mut(bulk_id) {
+                None => drop(self.creators.insert(bulk_id.to_owned(), Some(index))),
+                Some(creator) => {
+                    let bulk_id = excerpt(bulk_id);
+                    *creator = None;
+                    operation.action = operation.action.clone().and_then(|_| {
+                        Err(ScimError::invalid_value(format!(
+                            "another operation of this request has the bulkId {bulk_id:?} already"
+                        )))
+                    });
+                }
+            }
+        }
+    }
+
+    /// The operation that creates what a bulkId stands for.
+    ///
+    /// # Errors
+    /// 400 `invalidValue` where there is none, or more than one.
+    pub fn creator(&self, bulk_id: &str) -> Result<usize, ScimError> {
+        let why = match self.creators.get(bulk_id) {
+            Some(Some(index)) => return Ok(*index),
+            Some(None) => "more than one operation of this request has this bulkId",
+            None => "no operation of this request with the method POST has this bulkId",
+        };
+        let bulk_id = excerpt(bulk_id);
+        Err(ScimError::invalid_value(format!(
+            "{REFERENCE}{bulk_id} can't be resolved: {why}"
+        )))
+    }
+
+    /// All operations in the order in which they are to be done: the client's, but for those which others before them
+    /// refer to, and which are therefore done earlier (§3.7: "the client's intent is preserved").
+    pub fn steps(&self) -> Vec<Step> {
+        let needs = self.operations.iter().map(|operation| {
+            let creators = operation.references().into_iter();
+            let known = creators.filter_map(|id| self.creators.get(id).copied().flatten());
+            known.collect::<BTreeSet<usize>>()
+        });
+        let mut order = Order {
+            needs: needs.collect(),
+            numbers: vec![None; self.operations.len()],
+            lowest: vec![0; self.operations.len()],
+            open: Vec::new(),
+            visited: 0,
+            steps: Vec::new(),
+        };
+        for index in 0..self.operations.len() {
+            if order.numbers[index].is_none() {
+                order.visit(index);
+            }
+        }
+        for step in &mut order.steps {
+            let is_group =
+                |index: usize| self.operations[index].action == Ok(Action::Create(Kind::Group));
+            step.operations
+                .sort_by_key(|index| (is_group(*index), *index));
+        }
+        order.steps
+    }
+}
+
+impl Operation {
+    fn read(value: Value) -> Operation {
+        let mut operation = Operation {
+            method: None,
+            path: None,
+            bulk_id: None,
+            version: None,
+            data: Value::Null,
+            action: Err(ScimError::invalid_syntax("the operation is not an object")),
+        };
+        if let Value::Object(members) = value {
+            operation.action = check_names(&members)
+                .and(operation.take(members))
+                .and_then(|()| operation.asked());
+        }
+        operation
+    }
+
+    fn take(&mut self, members: Map<String, Value>) -> Result<(), ScimError> {
+        let mut fault = Ok(());
+        for (key, value) in members {
+            let text = match key.to_ascii_lowercase().as_str() {
+                "method" => &mut self.method,
+                "path" => &mut self.path,
+                "bulkid" => &mut self.bulk_id,
+                "version" => &mut self.version,
+                "data" => {
+                    self.data = value;
+                    continue;
+                }
+                _ => continue,
+            };
+            match value {
+                Value::Null => {}
+                Value::String(value) => *text = Some(value),
+                other => fault = fault.and(Err(wrong_type(&key, &other, "a string"))),
+            }
+        }
+        fault
+    }
+
+    fn asked(&self) -> Result<Action, ScimError> {
+        let missing = |what: &str| ScimError::invalid_syntax(format!("{what} is missing"));
+        let method = self.method.as_deref().ok_or_else(|| missing("method"))?;
+        let path = self.path.as_deref().ok_or_else(|| missing("path"))?;
+        if !["POST", "PUT", "PATCH", "DELETE"].contains(&method) {
+            return Err(ScimError::invalid_value(format!(
+                "method is {:?} where POST, PUT, PATCH or DELETE was expected",
+                excerpt(method)
+            )));
+        }
+        let (endpoint, id) = match path.trim_matches('/').split_once('/') {
+            Some((endpoint, id)) => (endpoint, Some(id.to_owned())),
+            None => (path.trim_matches('/'), None),
+        };
+        let place = excerpt(path);
+        let kind = Kind::ALL
+            .into_iter()
+            .find(|kind| kind.endpoint() == endpoint)
+            .ok_or_else(|| {
+                ScimError::not_found(format!(
+                    "there is nothing at {place:?}: resources are at /Users and /Groups"
+                ))
+            })?;
+        if method == "POST" && self.bulk_id.as_deref().is_none_or(str::is_empty) {
+            return Err(missing("bulkId, which a POST needs,"));
+        }
+        if method != "DELETE" && self.data.is_null() {
+            return Err(missing("data"));
+        }
+        match (method, id) {
+            ("POST", None) => Ok(Action::Create(kind)),
+            ("PUT", Some(id)) => Ok(Action::Replace(kind, id)),
+            ("PATCH", Some(id)) => Ok(Action::Patch(kind, id)),
+            ("DELETE", Some(id)) => Ok(Action::Delete(kind, id)),
+            ("POST", Some(_)) => Err(ScimError::method_not_allowed(format!(
+                "POST is not allowed at {place:?}, but at /{endpoint}"
+            ))),
+            _ => Err(ScimError::method_not_allowed(format!(
+                "{method} is not allowed at {place:?}, but at /{endpoint}/ and an id"
+            ))),
+        }
+    }
+
+    /// The bulkId of what it creates, or would if nothing else were wrong with it.
+    fn creates(&self) -> Option<&str> {
+        let creates = self.method.as_deref() == Some("POST");
+        self.bulk_id.as_deref().filter(|_| creates)
+    }
+
+    /// The bulkIds that it refers to.
+    pub fn references(&self) -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        if let Ok(Action::Replace(_, id) | Action::Patch(_, id) | Action::Delete(_, id)) =
+            &self.action
+        {
+            found.extend(id.strip_prefix(REFERENCE));
+        }
+        if !matches!(self.action, Ok(Action::Delete(..))) {
+            collect(&self.data, &mut found);
+        }
+        found
+    }
+
+    /// What it came to, as an element of a BulkResponse's `Operations`. A refusal is its `response` (§3.7.3).
+    pub fn answer(
+        &self,
+        status: u16,
+        location: Option<String>,
+        version: Option<String>,
+        refusal: Option<&ScimError>,
+    ) -> Value {
+        let mut answer = Map::new();
+        let texts = [
+            ("method", self.method.clone()),
+            ("bulkId", self.bulk_id.clone()),
+            ("location", location),
+            ("version", version),
+            ("status", Some(status.to_string())),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                answer.insert(name.to_owned(), text.into());
+            }
+        }
+        if let Some(refusal) = refusal {
+            answer.insert("response".to_owned(), refusal.to_json());
+        }
+        Value::Object(answer)
+    }
+}
+
+impl Action {
+    /// The resource type that it is about.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Action::Create(kind)
+            | Action::Replace(kind, _)
+            | Action::Patch(kind, _)
+            | Action::Delete(kind, _) => *kind,
+        }
+    }
+
+    /// The id that it is about; None for a POST.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Action::Create(_) => None,
+            Action::Replace(_, id) | Action::Patch(_, id) | Action::Delete(_, id) => Some(id),
+        }
+    }
+
+    /// The same with an id in the place of a reference.
+    ///
+    /// # Errors
+    /// Those of `id_of`.
+    pub fn resolved<E>(self, id_of: impl Fn(&str) -> Result<String, E>) -> Result<Action, E> {
+        let id = |id: String| match id.strip_prefix(REFERENCE) {
+            Some(bulk_id) => id_of(bulk_id),
+            None => Ok(id),
+        };
+        Ok(match self {
+            Action::Create(kind) => Action::Create(kind),
+            Action::Replace(kind, text) => Action::Replace(kind, id(text)?),
+            Action::Patch(kind, text) => Action::Patch(kind, id(text)?),
+            Action::Delete(kind, text) => Action::Delete(kind, id(text)?),
+        })
+    }
+}
+
+/// Puts ids in the place of all references in `data`.
+///
+/// # Errors
+/// Those of `id_of`.
+pub fn resolve<E>(data: &mut Value, id_of: &impl Fn(&str) -> Result<String, E>) -> Result<(), E> {
+    match data {
+        Value::String(text) => {
+            if let Some(bulk_id) = text.strip_prefix(REFERENCE) {
+                *text = id_of(bulk_id)?;
+            }
+            Ok(())
+        }
+        Value::Array(values) => values
+            .iter_mut()
+            .try_for_each(|value| resolve(value, id_of)),
+        Value::Object(members) => members
+            .values_mut()
+            .try_for_each(|value| resolve(value, id_of)),
+        _ => Ok(()),
+    }
+}
+
+/// `bulk_id` as it stands in the place of an id.
+pub fn reference(bulk_id: &str) -> String {
+    format!("{REFERENCE}{bulk_id}")
+}
+
+/// A BulkResponse of what [`Operation::answer`] gave.
+pub fn response(operations: Vec<Value>) -> Value {
+    json!({ "schemas": [BULK_RESPONSE_URN], "Operations": operations })
+}
+
+fn collect<'v>(data: &'v Value, found: &mut BTreeSet<&'v str>) {
+    match data {
+        Value::String(text) => found.extend(text.strip_prefix(REFERENCE)),
+        Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
+        Value::Object(members) => members.values().for_each(|value| collect(value, found)),
+        _ => {}
+    }
+}
+
+fn member(object: &mut Map<String, Value>, name: &str) -> Value {
+    let key = object.keys().find(|key| key.eq_ignore_ascii_case(name));
+    match key.cloned() {
+        Some(key) => object.remove(&key).unwrap_or_default(),
+        None => Value::Null,
+    }
+}
+
+/// Tarjan's strongly connected components: each is complete only after all that it needs, which is the order that is
+/// wanted, and a component of several is a circle. Recursion goes as deep as references do, [`MAX_OPERATIONS`] at most.
+struct Order {
+    /// What each operation refers to.
+    needs: Vec<BTreeSet<usize>>,
+    /// The order of the visits.
+    numbers: Vec<Option<usize>>,
+    /// The first visited operation of those still open that each leads to.
+    lowest: Vec<usize>,
+    /// Visited, but in no step yet.
+    open: Vec<usize>,
+    visited: usize,
+    steps: Vec<Step>,
+}
+
+impl Order {
+    fn visit(&mut self, index: usize) {
+        let number = self.visited;
+        self.visited += 1;
+        self.numbers[index] = Some(number);
+        self.lowest[index] = number;
+        self.open.push(index);
+        for needed in self.needs[index].clone() {
+            match self.numbers[needed] {
+                None => {
+                    self.visit(needed);
+                    self.lowest[index] = self.lowest[index].min(self.lowest[needed]);
+                }
+                Some(number) if self.open.contains(&needed) => {
+                    self.lowest[index] = self.lowest[index].min(number);
+                }
+                Some(_) => {}
+            }
+        }
+        if self.lowest[index] == number {
+            let start = self.open.iter().rposition(|open| *open == index);
+            let operations = self.open.split_off(start.unwrap_or_default());
+            self.steps.push(Step {
+                circular: operations.len() > 1 || self.needs[index].contains(&index),
+                operations,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
