@@ -62,8 +62,8 @@ fn deleting_needs_the_typed_name_and_a_fresh_sign_in_and_spares_others() {
     browser.get("/me");
     browser.post("/me", &[("do", "password"), ("new", PASSWORD)]);
     browser.get(PAGE);
-    browser.must_show("<li>1 people and 1 teams");
-    browser.must_show("1 live tokens");
+    browser.must_show("<li>People: 1, and 0 in the archive");
+    browser.must_show("Tokens that work: 1;");
     browser.must_show("href=\"/settings/backup\"");
     for typed in ["", "Acme", "other", "acme x"] {
         does(&mut browser, "delete", ("confirm", typed));
@@ -118,7 +118,7 @@ fn purging_empties_this_tenants_archive_but_not_while_removals_are_unusual() {
     }
     let mut browser = Browser::sign_in(&server, "acme");
     browser.get(PAGE);
-    browser.must_show("2 people and 1 teams, with memberships");
+    browser.must_show("(people: 2, teams: 1), with memberships");
     does(&mut browser, "purge", ("confirm", "ACME"));
     browser.must_show("Nothing was done");
     sql(
@@ -131,7 +131,7 @@ fn purging_empties_this_tenants_archive_but_not_while_removals_are_unusual() {
     assert!(!browser.shows("Purge the archive now"));
     run(&server, &["tenant", "set", "acme", "--removals", "usual"]);
     does(&mut browser, "purge", ("confirm", "acme"));
-    browser.must_show("3 people and teams were purged.");
+    browser.must_show("People and teams purged: 3.");
     browser.must_show("The archive is empty: nothing");
     let archived = |name| run(&server, &["team", "archived", "--tenant", name]);
     assert!(!archived("acme").contains("SRE"));

@@ -92,7 +92,7 @@ fn purge(visit: &Visit<'_>) -> Result<Response> {
     let (app, head) = (visit.app, visit.head);
     let purged = manage::archive::purge_all(&app.store, visit.tenant.id, &visit.actor(), head.now);
     visit.then(purged, HERE, |count| {
-        format!("The archive is empty: {count} people and teams were purged.")
+        format!("The archive is empty. People and teams purged: {count}.")
     })
 }
 
