@@ -36,11 +36,13 @@ CREATE TABLE token (
     revoked      INTEGER,                 -- NULL: it isn't
     scopes       TEXT    NOT NULL DEFAULT '', -- of an API token, with spaces between: read, resources
     person       INTEGER REFERENCES resource ON DELETE SET NULL, -- the user whose own token it is; revoked with them
+    first_used   INTEGER,                 -- when a request with it was first answered and not refused
     last_used    INTEGER,                 -- to the minute, so that not every request writes this row
     last_address TEXT                     -- the client's address then
 ) STRICT;
 
-CREATE INDEX token_tenant ON token (tenant);
+-- Those of a kind that are not revoked, newest first; and the others by when they were.
+CREATE INDEX token_tenant ON token (tenant, kind, revoked);
 CREATE INDEX token_person ON token (person) WHERE person IS NOT NULL;
 
 -- A local account: a way in that needs no provider. SCIM neither sees nor reaches it.
@@ -255,6 +257,7 @@ CREATE TABLE exchange (
 ) STRICT;
 
 CREATE INDEX exchange_tenant ON exchange (tenant, seq);
+CREATE INDEX exchange_refused ON exchange (tenant, at) WHERE status >= 400;
 
 -- The feed: one row for each change of a user, team, membership, role, team resource, token or setting, written in
 -- the transaction that makes it. Never updated, so who stored the last seq misses nothing and sees nothing twice.

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use clap::Subcommand;
-use jiff::ToSpan;
 use serde_json::json;
 
 use super::directory::active_user;
@@ -62,7 +61,7 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             person,
         } => {
             let kind = if api { TokenKind::Api } else { TokenKind::Scim };
-            let expires = expires.map(|days| now() + (i64::from(days) * 24).hours());
+            let expires = expires.map(|days| manage::tokens::after_days(now(), days));
             let secret = Secret::generate(kind)?;
             let mut new = New {
                 kind,
@@ -91,20 +90,13 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             let rows: Vec<_> = tokens
                 .into_iter()
                 .map(|token| {
-                    let state = if token.revoked.is_some() {
-                        "revoked"
-                    } else if token.expires.is_some_and(|expires| expires <= now) {
-                        "expired"
-                    } else {
-                        "valid"
-                    };
                     json!({
                         "id": token.id,
                         "for": match token.kind { TokenKind::Scim => "scim", TokenKind::Api => "api" },
                         "scopes": token.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "),
                         "name": token.label,
                         "prefix": token.prefix,
-                        "state": state,
+                        "state": token.state(now).as_str(),
                         "created": token.created.to_string(),
                         "expires": token.expires.map(|at| at.to_string()),
                         "revoked": token.revoked.map(|at| at.to_string()),

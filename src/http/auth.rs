@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::scim::ScimError;
 use crate::store::Store;
 use crate::store::tenants::{self, Tenant};
-use crate::store::tokens::{self, Token, TokenHash, TokenKind};
+use crate::store::tokens::{self, State, Token, TokenHash, TokenKind, Use};
 
 /// A client that showed a valid SCIM token.
 #[derive(Clone, Debug)]
@@ -32,7 +32,15 @@ pub(super) fn app(store: &Store, head: &Head) -> Result<Caller> {
     // To the minute, so that hardly any request writes.
     if noted.is_none_or(|at| head.now.as_millisecond() - at.as_millisecond() >= 60_000) {
         let (now, address) = (head.now, head.address.to_string());
-        store.write(now, move |tx| tokens::used(tx, tenant, id, now, &address))?;
+        store.write(now, move |tx| {
+            let shown = Use {
+                id,
+                at: now,
+                address: &address,
+                answered: true,
+            };
+            tokens::used(tx, tenant, &shown)
+        })?;
     }
     Ok(caller)
 }
@@ -55,12 +63,10 @@ fn holder(store: &Store, head: &Head, kind: TokenKind) -> Result<Caller> {
     })?;
     let found = find(store, token)?;
     match found {
-        Some(caller) if caller.token.revoked.is_none() && caller.token.kind == kind => {
-            if caller
-                .token
-                .expires
-                .is_some_and(|expires| expires <= head.now)
-            {
+        Some(caller)
+            if caller.token.kind == kind && caller.token.state(head.now) != State::Revoked =>
+        {
+            if caller.token.state(head.now) == State::Expired {
                 return Err(refused(
                     "this token has expired: make a new one and put it into the provider",
                 ));

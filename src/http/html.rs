@@ -55,6 +55,27 @@ const TEMPLATES: &[(&str, &str)] = &[
         include_str!("../../static/pages/events.html"),
     ),
     (
+        "provisioning.html",
+        include_str!("../../static/pages/provisioning.html"),
+    ),
+    (
+        "attributes.html",
+        include_str!("../../static/pages/attributes.html"),
+    ),
+    (
+        "checklist.html",
+        include_str!("../../static/pages/checklist.html"),
+    ),
+    (
+        "refusal.html",
+        include_str!("../../static/pages/refusal.html"),
+    ),
+    (
+        "expiry.html",
+        include_str!("../../static/pages/expiry.html"),
+    ),
+    ("apps.html", include_str!("../../static/pages/apps.html")),
+    (
         "accounts.html",
         include_str!("../../static/pages/accounts.html"),
     ),

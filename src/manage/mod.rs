@@ -5,6 +5,7 @@
 //! refuses as a [`ScimError`](crate::scim::ScimError), whose status and sentence serve any caller.
 
 pub mod accounts;
+pub mod advice;
 pub mod archive;
 pub mod passwords;
 pub mod role_rules;

@@ -108,6 +108,12 @@ pub fn newest(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<i64> {
         .doing("reading the newest event")
 }
 
+/// A tenant's last one.
+pub fn last(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Option<Recorded>> {
+    let before = newest(snapshot, tenant)?.saturating_sub(1);
+    Ok(after(snapshot, tenant, before, None, 1)?.pop())
+}
+
 /// Up to `limit` after `after`, oldest first. `kind` is one kind (`user.created`), or all of a noun (`user`).
 pub fn after(
     snapshot: &Snapshot<'_>,

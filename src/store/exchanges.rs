@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use rusqlite::{Params, Row};
 
 use super::column::{Json, Millis};
-use super::{Snapshot, TenantId, Tx, tokens};
+use super::tokens::{self, Use};
+use super::{Snapshot, TenantId, Tx};
 use crate::error::{Doing, Result};
 use crate::scim::ScimType;
 
@@ -138,13 +139,13 @@ pub fn insert(tx: &Tx<'_>, exchange: &Exchange) -> Result<()> {
             ])
         })
         .doing("recording an exchange")?;
-    tokens::used(
-        tx,
-        exchange.tenant,
-        exchange.token,
-        exchange.at,
-        &exchange.address,
-    )?;
+    let shown = Use {
+        id: exchange.token,
+        at: exchange.at,
+        address: &exchange.address,
+        answered: exchange.status < 400,
+    };
+    tokens::used(tx, exchange.tenant, &shown)?;
     tx.conn
         .prepare_cached(
             "DELETE FROM exchange WHERE at < ?2 AND seq IN
@@ -199,6 +200,21 @@ pub fn last(
     }?;
     recorded.reverse();
     Ok(recorded)
+}
+
+/// The last `limit` of a tenant's that were refused, at `since` or later; newest first.
+pub fn refused(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    since: Timestamp,
+    limit: usize,
+) -> Result<Vec<Recorded>> {
+    select(
+        snapshot,
+        "exchange.tenant = ? AND exchange.status >= 400 AND exchange.at >= ?
+         ORDER BY exchange.at DESC, exchange.seq DESC LIMIT ?",
+        (tenant, Millis(since), limit as i64),
+    )
 }
 
 fn select(

@@ -27,6 +27,7 @@ mod filter;
 mod function;
 pub mod history;
 pub mod lock;
+pub mod milestones;
 pub mod people;
 mod readers;
 pub mod removals;

@@ -52,14 +52,10 @@ pub fn recent(tx: &Tx<'_>, tenant: TenantId, kind: Kind, window: Duration) -> Re
             statement.query_row((tenant, Millis(tx.now - window)), |row| Ok((row.get(0)?, row.get(1)?)))
         })
         .doing("counting removals")?;
-    let live: i64 = tx
-        .conn
-        .prepare_cached("SELECT coalesce(sum(live), 0) FROM tally WHERE tenant = ? AND kind = ?")
-        .and_then(|mut statement| statement.query_row((tenant, kind), |row| row.get(0)))
-        .doing("counting who is left")?;
+    let live = resources::count(tx, tenant, kind)?;
     Ok((
         removed.unsigned_abs(),
-        (live - of_these_live).max(0).unsigned_abs(),
+        live.saturating_sub(of_these_live.unsigned_abs()),
     ))
 }
 

@@ -366,6 +366,16 @@ fn insert_values(tx: &Tx<'_>, tenant: TenantId, row: i64, emails: &BTreeSet<Stri
     Ok(())
 }
 
+/// How many live ones of a kind there are, from the table that keeps count.
+pub fn count(snapshot: &Snapshot<'_>, tenant: TenantId, kind: Kind) -> Result<u64> {
+    let live: i64 = snapshot
+        .conn
+        .prepare_cached("SELECT coalesce(sum(live), 0) FROM tally WHERE tenant = ? AND kind = ?")
+        .and_then(|mut statement| statement.query_row((tenant, kind), |row| row.get(0)))
+        .doing("counting resources")?;
+    Ok(live.unsigned_abs())
+}
+
 /// One page, in a stable order: by age, or by `sort_by` and then by age.
 pub fn search(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Result<Page> {
     search::run(snapshot, tenant, query)

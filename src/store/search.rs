@@ -6,7 +6,7 @@
 use rusqlite::params_from_iter;
 
 use super::filter::{self, Params, Translation};
-use super::resources::{Page, Query, Stored, by_row};
+use super::resources::{self, Page, Query, Stored, by_row};
 use super::{Snapshot, TenantId};
 use crate::error::{Doing, Result};
 use crate::scim::filter::Filter;
@@ -16,10 +16,13 @@ use crate::scim::schema::Kind;
 /// See [`resources::search`](super::resources::search).
 pub fn run(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Result<Page> {
     let (total, rows) = match query.filter {
-        None => (
-            tally(snapshot, tenant, query.kinds)?,
-            one_page(snapshot, tenant, query)?,
-        ),
+        None => {
+            let mut total = 0;
+            for kind in query.kinds {
+                total += resources::count(snapshot, tenant, *kind)?;
+            }
+            (total, one_page(snapshot, tenant, query)?)
+        }
         Some(_) => count_and_page(snapshot, tenant, query)?,
     };
     let resources = rows
@@ -64,22 +67,6 @@ pub fn walk(
     rows.into_iter()
         .filter_map(|row| by_row(snapshot, tenant, row).transpose())
         .collect()
-}
-
-/// How many live resources there are, from the table that keeps count.
-fn tally(snapshot: &Snapshot<'_>, tenant: TenantId, kinds: &[Kind]) -> Result<u64> {
-    let mut total = 0;
-    for kind in kinds {
-        let live: i64 = snapshot
-            .conn
-            .prepare_cached(
-                "SELECT coalesce(sum(live), 0) FROM tally WHERE tenant = ? AND kind = ?",
-            )
-            .and_then(|mut statement| statement.query_row((tenant, kind), |row| row.get(0)))
-            .doing("counting resources")?;
-        total += live.unsigned_abs();
-    }
-    Ok(total)
 }
 
 /// The row numbers of a page of all resources. Walks past those before it, in an index.

@@ -153,6 +153,8 @@ pub struct Token {
     pub expires: Option<Timestamp>,
     /// Since when it opens nothing.
     pub revoked: Option<Timestamp>,
+    /// When a request with it was first answered, and not refused.
+    pub first_used: Option<Timestamp>,
     /// When it was last used, to the minute.
     pub last_used: Option<Timestamp>,
     /// From which address.
@@ -161,7 +163,7 @@ pub struct Token {
 
 const COLUMNS: &str =
     "id, tenant, kind, label, prefix, created, expires, revoked, last_used, last_address, scopes,
-     person";
+     person, first_used";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Token> {
     let time = |column| {
@@ -186,7 +188,43 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Token> {
             .filter_map(Scope::named)
             .collect(),
         person: row.get(11)?,
+        first_used: time(12)?,
     })
+}
+
+/// Whether a token opens anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    Valid,
+    /// Its time is over.
+    Expired,
+    /// Somebody took it back.
+    Revoked,
+}
+
+impl State {
+    /// As shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Valid => "valid",
+            State::Expired => "expired",
+            State::Revoked => "revoked",
+        }
+    }
+}
+
+impl Token {
+    /// Whether it opens anything at `now`.
+    pub fn state(&self, now: Timestamp) -> State {
+        if self.revoked.is_some() {
+            State::Revoked
+        } else if self.expires.is_some_and(|expires| expires <= now) {
+            State::Expired
+        } else {
+            State::Valid
+        }
+    }
 }
 
 /// What a new token is to be.
@@ -262,6 +300,61 @@ pub fn list(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Vec<Token>> {
         .doing("listing tokens")
 }
 
+/// One of a tenant's by its number.
+pub fn get(snapshot: &Snapshot<'_>, tenant: TenantId, id: i64) -> Result<Option<Token>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM token WHERE tenant = ? AND id = ?"
+        ))
+        .and_then(|mut statement| statement.query_row((tenant, id), from_row).optional())
+        .doing("reading a token")
+}
+
+/// Up to `limit` of a kind that are not revoked, newest first, from below the number `before` on.
+pub fn standing(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    kind: TokenKind,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Token>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM token
+             WHERE tenant = ? AND kind = ? AND revoked IS NULL AND id < ? ORDER BY id DESC LIMIT ?"
+        ))
+        .and_then(|mut statement| {
+            let before = before.unwrap_or(i64::MAX);
+            statement
+                .query_map((tenant, kind, before, limit as i64), from_row)?
+                .collect()
+        })
+        .doing("listing tokens")
+}
+
+/// The last `limit` of a kind that were revoked.
+pub fn revoked(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    kind: TokenKind,
+    limit: usize,
+) -> Result<Vec<Token>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM token
+             WHERE tenant = ? AND kind = ? AND revoked IS NOT NULL ORDER BY revoked DESC, id DESC LIMIT ?"
+        ))
+        .and_then(|mut statement| {
+            statement
+                .query_map((tenant, kind, limit as i64), from_row)?
+                .collect()
+        })
+        .doing("listing revoked tokens")
+}
+
 /// The numbers of a user's own that are not revoked.
 pub fn of_person(snapshot: &Snapshot<'_>, tenant: TenantId, person: i64) -> Result<Vec<i64>> {
     snapshot
@@ -277,14 +370,31 @@ pub fn of_person(snapshot: &Snapshot<'_>, tenant: TenantId, person: i64) -> Resu
         .doing("listing a user's tokens")
 }
 
-/// Notes that it was shown at `at` from `address`, once a minute.
-pub fn used(tx: &Tx<'_>, tenant: TenantId, id: i64, at: Timestamp, address: &str) -> Result<()> {
+/// One use of a token.
+#[derive(Clone, Debug)]
+pub struct Use<'a> {
+    /// The token, by its number.
+    pub id: i64,
+    /// When it was shown.
+    pub at: Timestamp,
+    /// From which address.
+    pub address: &'a str,
+    /// Whether the request was answered, and not refused.
+    pub answered: bool,
+}
+
+/// Notes a use: the first that was answered, and the last to the minute.
+pub fn used(tx: &Tx<'_>, tenant: TenantId, shown: &Use<'_>) -> Result<()> {
     tx.conn
         .prepare_cached(
-            "UPDATE token SET last_used = ?3, last_address = ?4
-             WHERE tenant = ?1 AND id = ?2 AND (last_used IS NULL OR last_used <= ?3 - 60000)",
+            "UPDATE token
+             SET last_used = ?3, last_address = ?4, first_used = coalesce(first_used, iif(?5, ?3, NULL))
+             WHERE tenant = ?1 AND id = ?2
+               AND (last_used IS NULL OR last_used <= ?3 - 60000 OR (?5 AND first_used IS NULL))",
         )
-        .and_then(|mut statement| statement.execute((tenant, id, Millis(at), address)))
+        .and_then(|mut statement| {
+            statement.execute((tenant, shown.id, Millis(shown.at), shown.address, shown.answered))
+        })
         .doing("noting a token's use")?;
     Ok(())
 }

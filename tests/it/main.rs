@@ -29,6 +29,7 @@ mod log; // what the provisioning log says, and what must never be in it
 mod openapi; // static/openapi.json against what is served
 mod pages; // all settings pages at once: markup, forms from elsewhere, other tenants
 mod patches; // what PATCH does: data/patch/*.json
+mod provisioning_pages; // connecting a provider and apps on the settings pages
 mod random_life; // random lives: the feed tells all, the archive keeps all, roles are as explained
 mod retention; // the archive over time and in bulk, in this process with a given clock
 mod rfc; // the RFC's own figures: data/rfc/*.json

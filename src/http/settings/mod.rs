@@ -6,6 +6,7 @@
 mod accounts;
 mod apps;
 mod backup;
+mod checklist;
 mod danger;
 mod events;
 mod guides;
@@ -16,6 +17,7 @@ mod provisioning;
 mod roles;
 mod sso;
 mod teams;
+mod tokens;
 mod undo;
 
 use std::ops::Deref;

@@ -1,12 +1,189 @@
-//! Provisioning.
+//! Provisioning: connecting the identity provider, and seeing that it works.
 
 use minijinja::context;
+use minijinja::value::Value;
 
-use super::Visit;
+use super::{Visit, checklist, tokens as shown};
 use crate::error::Result;
+use crate::http::html::moment;
 use crate::http::request::Response;
+use crate::manage;
+use crate::scim::ScimError;
+use crate::store::tokens::{self, New, Secret, State, Token, TokenKind};
+use crate::store::{removals, roles};
+
+const HERE: &str = "/settings/provisioning";
+
+/// What the first token is called.
+const FIRST_LABEL: &str = "Identity provider";
+
+/// Tokens that are shown, of those that stand and of those that are revoked.
+const STANDING: usize = 200;
+const REVOKED: usize = 20;
 
 /// `/settings/provisioning`
 pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
-    visit.show("provisioning.html", "Provisioning", context! {})
+    if !visit.is_post() {
+        return show(visit, None);
+    }
+    let tenant = visit.tenant.id;
+    let id: i64 = visit.form.get("id").parse().unwrap_or_default();
+    match visit.form.get("do") {
+        "enable" | "create" => make(visit),
+        "rotate" => {
+            let secret = Secret::generate(TokenKind::Scim)?;
+            let made = visit.change(move |tx, actor| {
+                let old = shown::named(tx, tenant, TokenKind::Scim, id)?;
+                let token = manage::tokens::replace(tx, tenant, actor, old, &secret)?;
+                Ok((token, secret))
+            });
+            shown_once(visit, made)
+        }
+        "revoke" => {
+            if let Some(ask) = visit.asks()? {
+                return Ok(ask);
+            }
+            let revoked = visit.change(move |tx, actor| {
+                let token = shown::named(tx, tenant, TokenKind::Scim, id)?;
+                manage::tokens::revoke(tx, tenant, actor, token.id)?;
+                Ok(token)
+            });
+            visit.then(revoked, HERE, |token| {
+                format!(
+                    "The token {} ({}…) is revoked: it opens nothing any more.",
+                    token.label, token.prefix
+                )
+            })
+        }
+        "disable" => {
+            if let Some(ask) = visit.asks()? {
+                return Ok(ask);
+            }
+            let disabled = visit.change(move |tx, actor| {
+                manage::tokens::revoke_all(tx, tenant, actor, TokenKind::Scim)
+            });
+            visit.then(disabled, HERE, |_| {
+                "Provisioning is disabled: the provider is refused from now on.".to_owned()
+            })
+        }
+        "pause" => pause(visit, true),
+        "resume" => pause(visit, false),
+        _ => visit.problem(400, "That is nothing this page can do."),
+    }
+}
+
+/// Makes the first token, or a further one.
+fn make(visit: &Visit<'_>) -> Result<Response> {
+    let tenant = visit.tenant.id;
+    let is_first = visit.form.get("do") == "enable";
+    let label = if is_first {
+        Ok(FIRST_LABEL.to_owned())
+    } else {
+        manage::tokens::label(visit.form.get("label"))
+    };
+    let secret = Secret::generate(TokenKind::Scim)?;
+    let wanted = label.map_err(Into::into).and_then(|label| {
+        Ok(New {
+            kind: TokenKind::Scim,
+            label,
+            expires: shown::chosen_expiry(visit)?,
+            scopes: vec![],
+            person: None,
+        })
+    });
+    let made = wanted.and_then(|new| {
+        visit.change(move |tx, actor| {
+            if is_first && !tokens::standing(tx, tenant, TokenKind::Scim, None, 1)?.is_empty() {
+                return Err(ScimError::invalid_value(
+                    "Provisioning is enabled already. If you have no Secret Token, rotate the one below.",
+                )
+                .into());
+            }
+            let token = manage::tokens::create(tx, tenant, actor, &secret, &new)?;
+            Ok((token, secret))
+        })
+    });
+    shown_once(visit, made)
+}
+
+/// The page with a new secret on it, this once.
+fn shown_once(visit: &Visit<'_>, made: Result<(Token, Secret)>) -> Result<Response> {
+    match made {
+        Ok(made) => show(visit, Some(made)),
+        refused => visit.then(refused, HERE, |_| String::new()),
+    }
+}
+
+fn pause(visit: &Visit<'_>, paused: bool) -> Result<Response> {
+    let tenant = visit.tenant.clone();
+    let done =
+        visit.change(move |tx, actor| manage::tenants::set_paused(tx, actor, &tenant, paused));
+    visit.then(done, HERE, |()| {
+        match paused {
+            true => "Provisioning is paused: the provider is asked to come back later.",
+            false => "Provisioning goes on: the provider is served again.",
+        }
+        .to_owned()
+    })
+}
+
+/// The page; `made` is a token that was just made.
+fn show(visit: &Visit<'_>, made: Option<(Token, Secret)>) -> Result<Response> {
+    let (tenant, now) = (visit.tenant.id, visit.head.now);
+    let origin = visit.app.origin(visit.head);
+    let context = visit.look(|snapshot| {
+        let standing = tokens::standing(snapshot, tenant, TokenKind::Scim, None, STANDING)?;
+        let revoked = tokens::revoked(snapshot, tenant, TokenKind::Scim, REVOKED)?;
+        let rules = roles::rules(snapshot, tenant)?;
+        let rows = |tokens: &[Token]| -> Vec<Value> {
+            tokens.iter().map(|token| shown::row(token, now)).collect()
+        };
+        let warnings: Vec<Value> = standing
+            .iter()
+            .filter_map(|token| shown::warning(token, &standing, now))
+            .collect();
+        Ok(context! {
+            is_enabled => !standing.is_empty(),
+            tenant_url => format!("{origin}/scim/v2"),
+            is_plain => origin.starts_with("http://"),
+            paused => visit.tenant.paused.map(moment),
+            unusual => removals::unusual_since(snapshot, tenant)?.map(moment),
+            checklist => checklist::look(snapshot, tenant, &standing)?,
+            rotations => rotations(&standing, now),
+            tokens => rows(&standing),
+            revoked => rows(&revoked),
+            warnings => warnings,
+            default_role => rules.roles.iter().find(|role| role.id == rules.default).map(|role| role.name.as_str()),
+        })
+    })?;
+    let made = made.as_ref().map(|(token, secret)| {
+        context! { label => token.label.as_str(), secret => secret.reveal() }
+    });
+    visit.show(
+        "provisioning.html",
+        "Provisioning",
+        context! { made => made, ..context },
+    )
+}
+
+/// The labels that more than one valid token has: the newest is to replace the others, which are valid until somebody
+/// revokes them. `standing` is newest first.
+fn rotations(standing: &[Token], now: jiff::Timestamp) -> Vec<Value> {
+    let valid: Vec<&Token> = standing
+        .iter()
+        .filter(|token| token.state(now) == State::Valid)
+        .collect();
+    let mut found = vec![];
+    for (at, new) in valid.iter().enumerate() {
+        let is_newest = !valid[..at].iter().any(|newer| newer.label == new.label);
+        let old: Vec<Value> = valid[at + 1..]
+            .iter()
+            .filter(|older| older.label == new.label)
+            .map(|older| shown::row(older, now))
+            .collect();
+        if is_newest && !old.is_empty() {
+            found.push(context! { new => shown::row(new, now), old => old });
+        }
+    }
+    found
 }
