@@ -194,11 +194,11 @@ CREATE TRIGGER resource_is_purged AFTER DELETE ON resource WHEN old.deleted_at I
     UPDATE tally SET live = live - 1 WHERE tenant = old.tenant AND kind = old.kind;
 END;
 
--- Values of multi-valued attributes that clients match on, one row each. An index of the documents: it can be
--- made again from them.
+-- Values that users are found by and that no column has: e-mail addresses, which clients match on, and display names,
+-- which people search by. One row each. An index of the documents: it can be made again from them.
 CREATE TABLE resource_value (
     tenant    INTEGER NOT NULL,
-    attribute TEXT    NOT NULL, -- its path, as 'emails.value'
+    attribute TEXT    NOT NULL, -- its path: emails.value, displayName
     value     TEXT    NOT NULL, -- folded
     resource  INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE,
     PRIMARY KEY (tenant, attribute, value, resource)

@@ -48,3 +48,16 @@ impl Default for Settings {
         }
     }
 }
+
+impl Settings {
+    /// What is wrong with them, if anything, in a sentence.
+    pub fn objection(&self) -> Option<String> {
+        if self.retention_days > RETENTION_MAX_DAYS {
+            return Some(format!(
+                "What was removed can be kept for 0 to {RETENTION_MAX_DAYS} days."
+            ));
+        }
+        (self.removals.percent > 100)
+            .then(|| "The share of removals is a percentage from 0 to 100.".to_owned())
+    }
+}

@@ -4,7 +4,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 use super::table::{self, Format};
@@ -116,7 +115,12 @@ fn list(data: &Path, format: Format, kind: Kind, tenant: &str) -> Outcome {
         let archived = archived::list(snapshot, tenant.id, kind)?;
         Ok(archived
             .iter()
-            .map(|archived| row(archived, (!held).then(|| days_left(archived, days, now))))
+            .map(|archived| {
+                row(
+                    archived,
+                    (!held).then(|| archive::days_left(archived.since, days, now)),
+                )
+            })
             .collect::<Vec<_>>())
     })?;
     let columns = [
@@ -137,16 +141,6 @@ fn row(Archived { stored, since }: &Archived, days_left: Option<i64>) -> Value {
         "archived": since.to_string(),
         "daysLeft": days_left,
     })
-}
-
-/// Whole days until it is purged, rounded up.
-fn days_left(archived: &Archived, retention_days: u32, now: Timestamp) -> i64 {
-    let end = archived
-        .since
-        .saturating_add((i64::from(retention_days) * 24).hours())
-        .unwrap_or(Timestamp::MAX);
-    let seconds = end.as_second() - now.as_second();
-    ((seconds + 24 * 60 * 60 - 1) / (24 * 60 * 60)).max(0)
 }
 
 fn restore(data: &Path, kind: Kind, One { tenant, id }: One) -> Outcome {

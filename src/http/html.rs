@@ -18,92 +18,125 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; scr
 
 /// Name and text of each template.
 const TEMPLATES: &[(&str, &str)] = &[
-    ("base.html", include_str!("../../static/pages/base.html")),
     (
-        "narrow.html",
-        include_str!("../../static/pages/narrow.html"),
+        "accounts.html",
+        include_str!("../../static/pages/accounts.html"),
     ),
-    ("shell.html", include_str!("../../static/pages/shell.html")),
-    ("parts.html", include_str!("../../static/pages/parts.html")),
+    ("apps.html", include_str!("../../static/pages/apps.html")),
     (
-        "problem.html",
-        include_str!("../../static/pages/problem.html"),
-    ),
-    (
-        "confirm.html",
-        include_str!("../../static/pages/confirm.html"),
-    ),
-    (
-        "sign_in.html",
-        include_str!("../../static/pages/sign_in.html"),
-    ),
-    ("link.html", include_str!("../../static/pages/link.html")),
-    ("setup.html", include_str!("../../static/pages/setup.html")),
-    ("me.html", include_str!("../../static/pages/me.html")),
-    (
-        "overview.html",
-        include_str!("../../static/pages/overview.html"),
-    ),
-    ("roles.html", include_str!("../../static/pages/roles.html")),
-    (
-        "role_change.html",
-        include_str!("../../static/pages/role_change.html"),
-    ),
-    ("undo.html", include_str!("../../static/pages/undo.html")),
-    (
-        "events.html",
-        include_str!("../../static/pages/events.html"),
-    ),
-    (
-        "provisioning.html",
-        include_str!("../../static/pages/provisioning.html"),
+        "archived.html",
+        include_str!("../../static/pages/archived.html"),
     ),
     (
         "attributes.html",
         include_str!("../../static/pages/attributes.html"),
     ),
     (
+        "backup.html",
+        include_str!("../../static/pages/backup.html"),
+    ),
+    ("base.html", include_str!("../../static/pages/base.html")),
+    (
         "checklist.html",
         include_str!("../../static/pages/checklist.html"),
     ),
     (
-        "refusal.html",
-        include_str!("../../static/pages/refusal.html"),
+        "confirm.html",
+        include_str!("../../static/pages/confirm.html"),
+    ),
+    (
+        "danger.html",
+        include_str!("../../static/pages/danger.html"),
+    ),
+    (
+        "events.html",
+        include_str!("../../static/pages/events.html"),
     ),
     (
         "expiry.html",
         include_str!("../../static/pages/expiry.html"),
-    ),
-    ("apps.html", include_str!("../../static/pages/apps.html")),
-    (
-        "accounts.html",
-        include_str!("../../static/pages/accounts.html"),
     ),
     (
         "guides.html",
         include_str!("../../static/pages/guides.html"),
     ),
     (
+        "guides/authentik.html",
+        include_str!("../../static/pages/guides/authentik.html"),
+    ),
+    (
         "guides/entra-id.html",
         include_str!("../../static/pages/guides/entra-id.html"),
+    ),
+    (
+        "guides/generic.html",
+        include_str!("../../static/pages/guides/generic.html"),
     ),
     (
         "guides/okta.html",
         include_str!("../../static/pages/guides/okta.html"),
     ),
     (
-        "guides/authentik.html",
-        include_str!("../../static/pages/guides/authentik.html"),
+        "history.html",
+        include_str!("../../static/pages/history.html"),
+    ),
+    ("link.html", include_str!("../../static/pages/link.html")),
+    ("log.html", include_str!("../../static/pages/log.html")),
+    ("me.html", include_str!("../../static/pages/me.html")),
+    (
+        "narrow.html",
+        include_str!("../../static/pages/narrow.html"),
     ),
     (
-        "guides/generic.html",
-        include_str!("../../static/pages/guides/generic.html"),
+        "overview.html",
+        include_str!("../../static/pages/overview.html"),
+    ),
+    ("pager.html", include_str!("../../static/pages/pager.html")),
+    ("parts.html", include_str!("../../static/pages/parts.html")),
+    (
+        "people.html",
+        include_str!("../../static/pages/people.html"),
+    ),
+    (
+        "people_table.html",
+        include_str!("../../static/pages/people_table.html"),
+    ),
+    (
+        "person.html",
+        include_str!("../../static/pages/person.html"),
+    ),
+    (
+        "person_attributes.html",
+        include_str!("../../static/pages/person_attributes.html"),
+    ),
+    (
+        "problem.html",
+        include_str!("../../static/pages/problem.html"),
+    ),
+    (
+        "provisioning.html",
+        include_str!("../../static/pages/provisioning.html"),
+    ),
+    ("purge.html", include_str!("../../static/pages/purge.html")),
+    (
+        "refusal.html",
+        include_str!("../../static/pages/refusal.html"),
+    ),
+    (
+        "role_change.html",
+        include_str!("../../static/pages/role_change.html"),
+    ),
+    ("roles.html", include_str!("../../static/pages/roles.html")),
+    ("setup.html", include_str!("../../static/pages/setup.html")),
+    ("shell.html", include_str!("../../static/pages/shell.html")),
+    (
+        "sign_in.html",
+        include_str!("../../static/pages/sign_in.html"),
     ),
     ("sso.html", include_str!("../../static/pages/sso.html")),
-    (
-        "danger.html",
-        include_str!("../../static/pages/danger.html"),
-    ),
+    ("team.html", include_str!("../../static/pages/team.html")),
+    ("teams.html", include_str!("../../static/pages/teams.html")),
+    ("undo.html", include_str!("../../static/pages/undo.html")),
 ];
 
 static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {

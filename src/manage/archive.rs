@@ -122,6 +122,13 @@ pub fn keep_or_purge(tx: &Tx<'_>, tenant: TenantId, actor: &str, deleted: &Store
     purge(tx, tenant, actor, deleted.kind, &deleted.id)
 }
 
+/// Whole days until what is archived since then is purged, rounded up.
+pub fn days_left(since: Timestamp, retention_days: u32, now: Timestamp) -> i64 {
+    const DAY_SECS: i64 = 24 * 60 * 60;
+    let seconds = since.as_second() + i64::from(retention_days) * DAY_SECS - now.as_second();
+    ((seconds + DAY_SECS - 1) / DAY_SECS).max(0)
+}
+
 /// Removes for good up to `limit` of what has been in the archive for the tenant's retention; tells how many.
 ///
 /// None while the tenant is marked for unusual removals.

@@ -56,7 +56,7 @@ pub fn sign_in(tx: &Tx<'_>, who: &SignIn, secret: &Secret) -> Result<()> {
 pub fn end_with(tx: &Tx<'_>, tenant: TenantId, actor: &str, user: &Stored) -> Result<()> {
     sessions::end_all(tx, tenant, &Holder::Person(user.row), None)?;
     for token in stored_tokens::of_person(tx, tenant, user.row)? {
-        tokens::revoke(tx, tenant, actor, token)?;
+        tokens::revoke(tx, tenant, actor, token.id)?;
     }
     Ok(())
 }

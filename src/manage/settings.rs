@@ -3,12 +3,16 @@
 use serde_json::{Value, json};
 
 use crate::error::Result;
+use crate::scim::ScimError;
 use crate::settings::{ReturningTeam, Settings, UnmappedRole};
 use crate::store::events::{self, Event};
 use crate::store::{TenantId, Tx, settings};
 
-/// Writes them, with an event for each that is another now.
+/// Writes them, with an event for each that is another now. Errors: 400 that says what is wrong with them.
 pub fn set(tx: &Tx<'_>, tenant: TenantId, actor: &str, wanted: &Settings) -> Result<()> {
+    if let Some(objection) = wanted.objection() {
+        return Err(ScimError::invalid_value(objection).into());
+    }
     let before = named(&settings::read(tx, tenant)?);
     settings::write(tx, tenant, wanted)?;
     for ((name, before), (_, after)) in before.iter().zip(&named(wanted)) {

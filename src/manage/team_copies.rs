@@ -17,6 +17,9 @@ use crate::store::{Snapshot, TenantId, Tx, archive as archived, teams};
 /// What a downloaded document says it is. Another layout gets another number.
 const FORMAT: &str = "rollcall team 1";
 
+/// All that a team owns.
+const ALL: (&str, usize) = ("", usize::MAX);
+
 /// A team, live or archived, with its members and resources. 404 where there is none with this id.
 pub fn download(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<Value> {
     let team =
@@ -26,7 +29,7 @@ pub fn download(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<V
         .into_iter()
         .map(|(id, user_name)| json!({"id": id, "userName": user_name}))
         .collect();
-    let resources: Vec<Value> = team_copies::belongings(snapshot, tenant, &team)?
+    let resources: Vec<Value> = team_copies::belongings(snapshot, tenant, &team, ALL)?
         .into_iter()
         .map(|(id, draft)| {
             let mut value = told(&draft);
@@ -126,7 +129,7 @@ pub fn transfer(tx: &Tx<'_>, tenant: TenantId, actor: &str, from: &str, to: &str
     let from =
         team_copies::team(tx, tenant, from)?.ok_or_else(|| unknown(from, "live or archived"))?;
     let to = resources::get(tx, tenant, Kind::Group, to)?.ok_or_else(|| unknown(to, "live"))?;
-    let belongings = team_copies::belongings(tx, tenant, &from)?;
+    let belongings = team_copies::belongings(tx, tenant, &from, ALL)?;
     team_copies::hand_over(tx, tenant, &from, &to)?;
     let (before, after) = (json!({"team": from.id}), json!({"team": to.id}));
     for (id, _) in &belongings {

@@ -1,7 +1,7 @@
 //! Events: one row for each change, in the transaction that makes it.
 
 use jiff::Timestamp;
-use rusqlite::Row;
+use rusqlite::{OptionalExtension, Row};
 use serde_json::{Value, json};
 
 use super::column::{Json, Millis};
@@ -62,6 +62,8 @@ impl Recorded {
         })
     }
 }
+
+const COLUMNS: &str = "seq, at, actor, kind, subject, object, before, after";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Recorded> {
     Ok(Recorded {
@@ -124,18 +126,63 @@ pub fn after(
 ) -> Result<Vec<Recorded>> {
     snapshot
         .conn
-        .prepare_cached(
-            "SELECT seq, at, actor, kind, subject, object, before, after FROM event
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM event
              WHERE tenant = ?1 AND seq > ?2
                AND (?3 IS NULL OR kind = ?3 OR (kind > ?3 || '.' AND kind < ?3 || '/'))
-             ORDER BY seq LIMIT ?4",
-        )
+             ORDER BY seq LIMIT ?4"
+        ))
         .and_then(|mut statement| {
             statement
                 .query_map((tenant, after, kind, limit as i64), from_row)?
                 .collect()
         })
         .doing("reading events")
+}
+
+/// Up to `limit` before `before` that happened to a resource or with it as the other party, newest first.
+pub fn about(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    id: &str,
+    before: i64,
+    limit: usize,
+) -> Result<Vec<Recorded>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM event WHERE tenant = ?1 AND subject = ?2 AND seq < ?3
+             UNION ALL
+             SELECT {COLUMNS} FROM event WHERE tenant = ?1 AND object = ?2 AND seq < ?3
+             ORDER BY seq DESC LIMIT ?4"
+        ))
+        .and_then(|mut statement| {
+            statement
+                .query_map((tenant, id, before, limit as i64), from_row)?
+                .collect()
+        })
+        .doing("reading a history")
+}
+
+/// When something of this kind last happened to a resource.
+pub fn last_of(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    subject: &str,
+    kind: &str,
+) -> Result<Option<Timestamp>> {
+    snapshot
+        .conn
+        .prepare_cached(
+            "SELECT at FROM event WHERE tenant = ? AND subject = ? AND kind = ? ORDER BY seq DESC LIMIT 1",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_row((tenant, subject, kind), |row| row.get::<_, Millis>(0))
+                .optional()
+        })
+        .map(|found| found.map(|at| at.0))
+        .doing("reading when something happened")
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod archive;
 pub mod backup;
 mod column;
 mod connection;
+pub mod directory;
 pub mod events;
 pub mod exchanges;
 mod filter;

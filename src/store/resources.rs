@@ -171,7 +171,7 @@ pub(super) fn insert_stored(
             ])
         })
         .doing("inserting a resource")?;
-    insert_values(tx, tenant, row, &emails(&stored.document))?;
+    insert_values(tx, tenant, row, &values(stored.kind, &stored.document))?;
     Ok(Stored { row, ..stored })
 }
 
@@ -284,8 +284,8 @@ pub(super) fn rewrite(
             })
     }
     .doing("updating a resource")?;
-    let values = emails(&document);
-    if values != emails(&stored.document) {
+    let values = values(stored.kind, &document);
+    if values != self::values(stored.kind, &stored.document) {
         tx.conn
             .prepare_cached("DELETE FROM resource_value WHERE tenant = ? AND resource = ?")
             .and_then(|mut statement| statement.execute((tenant, stored.row)))
@@ -338,29 +338,44 @@ pub fn taken(
     }
 }
 
-/// `resource_value.attribute` of what [`emails`] gives.
+/// `resource_value.attribute` of e-mail addresses.
 pub(super) const EMAILS_VALUE: &str = "emails.value";
 
-/// The folded `emails.value`s.
-fn emails(document: &Document) -> BTreeSet<String> {
+/// `resource_value.attribute` of a User's displayName, which people search by.
+pub(super) const DISPLAY_NAME: &str = "displayName";
+
+/// What is found through `resource_value`: attribute and folded value.
+fn values(kind: Kind, document: &Document) -> BTreeSet<(&'static str, String)> {
     let emails = document.get("emails").and_then(Value::as_array);
-    let values = emails
+    let emails = emails
         .into_iter()
         .flatten()
-        .filter_map(|email| email.get("value")?.as_str());
-    values.map(fold).collect()
+        .filter_map(|email| email.get("value")?.as_str())
+        .map(|value| (EMAILS_VALUE, fold(value)));
+    // A Group's displayName is its name, and in a column.
+    let display = document
+        .get("displayName")
+        .and_then(Value::as_str)
+        .filter(|name| kind == Kind::User && !name.is_empty())
+        .map(|name| (DISPLAY_NAME, fold(name)));
+    emails.chain(display).collect()
 }
 
-fn insert_values(tx: &Tx<'_>, tenant: TenantId, row: i64, emails: &BTreeSet<String>) -> Result<()> {
+fn insert_values(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    row: i64,
+    values: &BTreeSet<(&'static str, String)>,
+) -> Result<()> {
     let mut insert = tx
         .conn
         .prepare_cached(
             "INSERT INTO resource_value (tenant, attribute, value, resource) VALUES (?, ?, ?, ?)",
         )
         .doing("inserting a resource's values")?;
-    for value in emails {
+    for (attribute, value) in values {
         insert
-            .execute((tenant, EMAILS_VALUE, value, row))
+            .execute((tenant, attribute, value, row))
             .doing("inserting a resource's value")?;
     }
     Ok(())

@@ -47,20 +47,23 @@ pub fn members(
         .doing("reading members")
 }
 
-/// What a team owns, live or archived, by age: each with its id.
+/// Up to `limit` of what a team owns, live or archived, with an id after `after`, by age: each with its id.
 pub fn belongings(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     team: &Stored,
+    (after, limit): (&str, usize),
 ) -> Result<Vec<(String, Draft)>> {
     snapshot
         .conn
         .prepare_cached(
-            "SELECT id, kind, name, url, data FROM team_resource WHERE tenant = ? AND team = ? ORDER BY id",
+            "SELECT id, kind, name, url, data FROM team_resource
+             WHERE tenant = ? AND team = ? AND id > ? ORDER BY id LIMIT ?",
         )
         .and_then(|mut statement| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             statement
-                .query_map((tenant, team.row), |row| {
+                .query_map((tenant, team.row, after, limit), |row| {
                     let draft = Draft {
                         kind: row.get(1)?,
                         name: row.get(2)?,

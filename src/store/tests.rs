@@ -5,9 +5,11 @@
 
 use rusqlite::Connection;
 
+use super::directory::{self, From, Key, State, Wanted};
 use super::fixture::{Fixture, at, fixture};
 use super::resources::{self, Query, Stored};
 use super::{Tx, connection, teams};
+use crate::access::roles::RoleId;
 use crate::scim::filter::Filter;
 use crate::scim::schema::Kind;
 
@@ -17,9 +19,9 @@ const USERS: i64 = 100_000;
 const MAX_STEPS: i32 = 500;
 
 /// Users `u1`, `u2`, … and two teams: everybody is in `all`, and the first ten are in `few`.
-fn crowd() -> (Fixture, Connection) {
+fn crowd() -> Fixture {
     let fixture = fixture();
-    let mut conn = connection::open(&fixture.dir.path().join("rollcall.db")).unwrap();
+    let conn = connection::open(&fixture.dir.path().join("rollcall.db")).unwrap();
     conn.execute_batch(&format!(
         "BEGIN;
          CREATE TEMP TABLE number AS WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {USERS})
@@ -29,6 +31,7 @@ fn crowd() -> (Fixture, Connection) {
              SELECT i, {tenant}, 'User', name, name, name, 'x' || i, 1, 0, 0, 1, '{{\"userName\":\"' || name || '\"}}'
              FROM number;
          INSERT INTO resource_value SELECT {tenant}, 'emails.value', name || '@example.com', i FROM number;
+         INSERT INTO resource_value SELECT {tenant}, 'displayName', name, i FROM number;
          INSERT INTO resource (tenant, kind, id, name_key, display, created, last_modified, version, document)
              SELECT {tenant}, 'Group', name, name, name, 0, 0, 1, '{{\"displayName\":\"' || name || '\"}}'
              FROM (SELECT 'all' AS name UNION SELECT 'few');
@@ -38,14 +41,20 @@ fn crowd() -> (Fixture, Connection) {
         tenant = fixture.tenant.0
     ))
     .unwrap();
-    conn.progress_handler(MAX_STEPS, Some(|| true)).unwrap();
-    (fixture, conn)
+    fixture
+}
+
+/// A connection on which a statement of more steps fails.
+fn bounded(fixture: &Fixture, max_steps: i32) -> Connection {
+    let mut conn = connection::open(&fixture.dir.path().join("rollcall.db")).unwrap();
+    conn.progress_handler(max_steps, Some(|| true)).unwrap();
+    conn
 }
 
 #[test]
 fn with_100_000_users_and_members_nothing_common_walks_through_them() {
-    let (fixture, conn) = crowd();
-    let tenant = fixture.tenant;
+    let fixture = crowd();
+    let (tenant, conn) = (fixture.tenant, bounded(&fixture, MAX_STEPS));
     let tx = Tx::new(&conn, at(0));
     let get =
         |kind, id: &str| -> Stored { resources::get(&tx, tenant, kind, id).unwrap().unwrap() };
@@ -94,4 +103,106 @@ fn with_100_000_users_and_members_nothing_common_walks_through_them() {
     // That a walk through all would have been noticed:
     let all = get(Kind::Group, "all");
     teams::members(&tx, tenant, &all).unwrap_err();
+}
+
+/// For a page of the settings: fifty people, and what is on it.
+const MAX_STEPS_OF_A_PAGE: i32 = 25_000;
+
+/// Where hardly anybody is wanted, so many candidates are looked at and no more.
+const MAX_STEPS_OF_A_WALK: i32 = 300_000;
+
+#[test]
+fn a_page_of_100_000_people_costs_what_is_on_it() {
+    let fixture = crowd();
+    let (tenant, conn) = (fixture.tenant, bounded(&fixture, MAX_STEPS_OF_A_PAGE));
+    let tx = Tx::new(&conn, at(0));
+    let all = resources::get(&tx, tenant, Kind::Group, "all")
+        .unwrap()
+        .unwrap();
+    let anybody = Wanted {
+        kind: Kind::User,
+        prefix: "",
+        state: None,
+        role: None,
+        team: None,
+    };
+    let key = |value: &str, row| Key {
+        value: value.to_owned(),
+        row,
+    };
+    let middle = key("u5", 0);
+    for (wanted, from, first) in [
+        (anybody.clone(), From::Start, "u1"),
+        (anybody.clone(), From::After(middle.clone()), "u5"),
+        (anybody.clone(), From::Before(middle.clone()), "u49954"),
+        (
+            Wanted {
+                prefix: "U",
+                ..anybody.clone()
+            },
+            From::After(middle.clone()),
+            "u5",
+        ),
+        (
+            Wanted {
+                prefix: "u",
+                state: Some(State::Active),
+                ..anybody.clone()
+            },
+            From::Before(middle.clone()),
+            "u49954",
+        ),
+        (
+            Wanted {
+                team: Some(all.row),
+                ..anybody.clone()
+            },
+            From::After(key("", 70_000)),
+            "u70001",
+        ),
+        (
+            Wanted {
+                team: Some(all.row),
+                ..anybody.clone()
+            },
+            From::Before(key("", 70_000)),
+            "u69950",
+        ),
+        (
+            Wanted {
+                prefix: "u99999@",
+                ..anybody.clone()
+            },
+            From::Start,
+            "u99999",
+        ),
+    ] {
+        // A cached statement's steps are counted on from where it is used again.
+        let conn = bounded(&fixture, MAX_STEPS_OF_A_PAGE);
+        let page = directory::search(&Tx::new(&conn, at(0)), tenant, &wanted, &from, 50)
+            .unwrap_or_else(|error| panic!("{wanted:?} {from:?}: {error}"));
+        assert_eq!(page.entries[0].stored.id, first, "{wanted:?} {from:?}");
+    }
+    for state in [State::Inactive, State::Archived] {
+        let wanted = Wanted {
+            state: Some(state),
+            ..anybody.clone()
+        };
+        let page = directory::search(&tx, tenant, &wanted, &From::Start, 50).unwrap();
+        assert_eq!((page.entries.len(), page.after), (0, None));
+    }
+    directory::counts(&tx, tenant, &all).unwrap();
+
+    let conn = bounded(&fixture, MAX_STEPS_OF_A_WALK);
+    let tx = Tx::new(&conn, at(0));
+    let nobody = Wanted {
+        prefix: "u",
+        role: Some(RoleId(1)),
+        ..anybody
+    };
+    let page = directory::search(&tx, tenant, &nobody, &From::Start, 50).unwrap();
+    assert!(page.entries.is_empty() && page.after.is_some());
+    // That a walk through all would have been noticed:
+    conn.query_row("SELECT sum(length(display)) FROM resource", [], |_| Ok(()))
+        .unwrap_err();
 }

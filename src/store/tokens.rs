@@ -355,18 +355,27 @@ pub fn revoked(
         .doing("listing revoked tokens")
 }
 
-/// The numbers of a user's own that are not revoked.
-pub fn of_person(snapshot: &Snapshot<'_>, tenant: TenantId, person: i64) -> Result<Vec<i64>> {
+/// The operator's name for one.
+pub fn label(snapshot: &Snapshot<'_>, tenant: TenantId, id: i64) -> Result<Option<String>> {
     snapshot
         .conn
-        .prepare_cached(
-            "SELECT id FROM token WHERE tenant = ? AND person = ? AND revoked IS NULL ORDER BY id",
-        )
+        .prepare_cached("SELECT label FROM token WHERE tenant = ? AND id = ?")
         .and_then(|mut statement| {
             statement
-                .query_map((tenant, person), |row| row.get(0))?
-                .collect()
+                .query_row((tenant, id), |row| row.get(0))
+                .optional()
         })
+        .doing("reading a token's name")
+}
+
+/// A user's own that are not revoked.
+pub fn of_person(snapshot: &Snapshot<'_>, tenant: TenantId, person: i64) -> Result<Vec<Token>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM token WHERE tenant = ? AND person = ? AND revoked IS NULL ORDER BY id"
+        ))
+        .and_then(|mut statement| statement.query_map((tenant, person), from_row)?.collect())
         .doing("listing a user's tokens")
 }
 

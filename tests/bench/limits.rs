@@ -119,7 +119,7 @@ impl Handler for Constant {
         Response {
             status: 200,
             headers: vec![("Content-Type", "application/scim+json".to_owned())],
-            body: self.0.clone(),
+            body: self.0.clone().into(),
         }
     }
 
@@ -127,7 +127,7 @@ impl Handler for Constant {
         Response {
             status,
             headers: Vec::new(),
-            body: detail.into(),
+            body: detail.as_bytes().to_vec().into(),
         }
     }
 }

@@ -29,6 +29,7 @@ mod log; // what the provisioning log says, and what must never be in it
 mod openapi; // static/openapi.json against what is served
 mod pages; // all settings pages at once: markup, forms from elsewhere, other tenants
 mod patches; // what PATCH does: data/patch/*.json
+mod people_pages; // the settings' pages of people: search, paging, one person, what can be done
 mod provisioning_pages; // connecting a provider and apps on the settings pages
 mod random_life; // random lives: the feed tells all, the archive keeps all, roles are as explained
 mod retention; // the archive over time and in bulk, in this process with a given clock
@@ -36,7 +37,8 @@ mod rfc; // the RFC's own figures: data/rfc/*.json
 mod roles; // which role a user has, and why
 mod settings_roles; // the page of roles: previews, what is refused, another tenant’s ids, markup
 mod sign_in; // getting into the settings, and what keeps others out
-mod tenant_copies; // one tenant out and in: the same bytes, or nothing at all
 mod sso; // the settings of single sign-on, and where a client secret never shows up
+mod team_pages; // the settings' pages of teams: archive, restore, purge, download and import, transfer
+mod tenant_copies; // one tenant out and in: the same bytes, or nothing at all
 mod tidy; // the shape of the tree: arrows, sizes, names
 mod transcripts; // conversations as files, tests/data/transcripts: a client's quirk belongs there

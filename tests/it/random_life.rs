@@ -11,8 +11,8 @@ use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptes
 use rollcall::access::roles::decide;
 use rollcall::error::{Error, Result};
 use rollcall::manage::archive;
-use rollcall::manage::tenant_copies::{self, Events};
 use rollcall::manage::role_rules::{self, Change};
+use rollcall::manage::tenant_copies::{self, Events};
 use rollcall::provision::{self, Call, Target};
 use rollcall::scim::message::Projection;
 use rollcall::scim::resource::Document;

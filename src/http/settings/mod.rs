@@ -5,17 +5,23 @@
 
 mod accounts;
 mod apps;
+mod archived;
+mod attributes;
 mod backup;
 mod checklist;
 mod danger;
 mod events;
 mod guides;
+mod history;
+mod listing;
 mod log;
 mod overview;
 mod people;
+mod person;
 mod provisioning;
 mod roles;
 mod sso;
+mod team;
 mod teams;
 mod tokens;
 mod undo;
@@ -90,7 +96,10 @@ fn serve(visit: &Visit<'_>, page: &Settings) -> Result<Response> {
         Settings::Provisioning => provisioning::answer(visit),
         Settings::Roles => roles::answer(visit),
         Settings::Teams => teams::answer(visit),
+        Settings::Team(id) => team::answer(visit, id),
+        Settings::TeamDownload(id) => team::download(visit, id),
         Settings::People => people::answer(visit),
+        Settings::Person(id) => person::answer(visit, id),
         Settings::Log => log::answer(visit),
         Settings::Undo => undo::answer(visit),
         Settings::Events => events::answer(visit),

@@ -1,0 +1,151 @@
+//! One person: what the provider says, what follows from it, and what can be done.
+
+use minijinja::context;
+use minijinja::value::Value;
+
+use super::archived::{self, finish};
+use super::{Visit, attributes, history, listing};
+use crate::error::Result;
+use crate::http::html::moment;
+use crate::http::request::Response;
+use crate::manage;
+use crate::scim::ScimError;
+use crate::scim::resource::name_of;
+use crate::scim::schema::Kind;
+use crate::store::directory::{self, Entry, State};
+use crate::store::sessions::{self, Holder};
+use crate::store::tokens::{self, Token};
+use crate::store::{Snapshot, events};
+
+/// How many teams are named.
+const TEAMS: usize = 200;
+
+/// `/settings/people/{id}`
+pub(super) fn answer(visit: &Visit<'_>, id: &str) -> Result<Response> {
+    let tenant = visit.tenant.id;
+    let Some(entry) = visit.look(|snapshot| directory::get(snapshot, tenant, Kind::User, id))?
+    else {
+        return visit.problem(404, "There is no such person. They may have been purged.");
+    };
+    if !visit.is_post() {
+        return show(visit, &entry);
+    }
+    let here = format!("/settings/people/{}", entry.stored.id);
+    let holder = Holder::Person(entry.stored.row);
+    match visit.form.get("do") {
+        "restore" => archived::restore(visit, Kind::User, id),
+        "purge" => archived::purge(visit, Kind::User, id),
+        "end" => {
+            let session = visit.form.get("session").parse().unwrap_or_default();
+            let ended = visit.change(move |tx, _| {
+                if sessions::end(tx, tenant, &holder, session)? {
+                    return Ok(());
+                }
+                Err(ScimError::not_found("This session has ended already.").into())
+            });
+            finish(visit, ended, &here, |()| "The session is ended.".to_owned())
+        }
+        "end-all" => {
+            let own = (visit.session.holder == holder).then_some(visit.session.id);
+            let ended = visit.change(move |tx, _| sessions::end_all(tx, tenant, &holder, own));
+            visit.then(ended, &here, |ended| match ended {
+                1 => "One session is ended.".to_owned(),
+                count => format!("{count} sessions are ended."),
+            })
+        }
+        "revoke" => {
+            let (token, person) = (
+                visit.form.get("token").parse().unwrap_or_default(),
+                entry.stored.row,
+            );
+            let revoked = visit.change(move |tx, actor| {
+                let own = tokens::of_person(tx, tenant, person)?;
+                if own.iter().any(|own| own.id == token) {
+                    manage::tokens::revoke(tx, tenant, actor, token)?;
+                    return Ok(());
+                }
+                Err(ScimError::not_found("This token is revoked already.").into())
+            });
+            finish(visit, revoked, &here, |()| {
+                "The token is revoked.".to_owned()
+            })
+        }
+        _ => visit.problem(400, "That is nothing this page can do."),
+    }
+}
+
+fn show(visit: &Visit<'_>, entry: &Entry) -> Result<Response> {
+    let (tenant, stored) = (visit.tenant.id, &entry.stored);
+    let context = visit.look(|snapshot| {
+        let mut teams = directory::teams_of(snapshot, tenant, stored, TEAMS + 1)?;
+        let has_more_teams = teams.len() > TEAMS;
+        teams.truncate(TEAMS);
+        let why: Vec<String> = match entry.state {
+            State::Archived => vec![],
+            _ => manage::roles::why(snapshot, tenant, &stored.id)?
+                .map_or(vec![], |(_, steps)| steps),
+        };
+        let inactive_since = match entry.state {
+            State::Inactive => events::last_of(snapshot, tenant, &stored.id, "user.deactivated")?.or(Some(stored.created)),
+            _ => None,
+        };
+        let tokens = tokens::of_person(snapshot, tenant, stored.row)?;
+        Ok(context! {
+            id => stored.id.as_str(),
+            user_name => name_of(&stored.document, Kind::User.resource_type()),
+            created => moment(stored.created),
+            last_modified => moment(stored.last_modified),
+            state => listing::tag(entry.state),
+            inactive_since => inactive_since.map(moment),
+            archived => archived::shown(visit, snapshot, entry)?,
+            sections => attributes::sections(Kind::User, &stored.document),
+            role => entry.role.as_deref(),
+            why => why,
+            teams => teams.into_iter().map(|(id, name)| Value::from(vec![id, name])).collect::<Vec<_>>(),
+            has_more_teams => has_more_teams,
+            sessions => signed_in(visit, snapshot, entry)?,
+            tokens => tokens.iter().map(token).collect::<Vec<_>>(),
+            history => history::page(visit, snapshot, &stored.id)?,
+        })
+    })?;
+    let name = stored
+        .document
+        .get("displayName")
+        .and_then(|name| name.as_str());
+    let title = name
+        .filter(|name| !name.trim().is_empty())
+        .unwrap_or_else(|| name_of(&stored.document, Kind::User.resource_type()));
+    visit.show("person.html", title, context)
+}
+
+fn signed_in(visit: &Visit<'_>, snapshot: &Snapshot<'_>, entry: &Entry) -> Result<Vec<Value>> {
+    let holder = Holder::Person(entry.stored.row);
+    let sessions = sessions::of(snapshot, visit.tenant.id, &holder, visit.head.now)?;
+    Ok(sessions
+        .iter()
+        .map(|session| {
+            context! {
+                id => session.id,
+                address => session.address.as_str(),
+                agent => session.agent.as_str(),
+                method => session.method.as_str(),
+                created => moment(session.created),
+                last_seen => moment(session.last_seen),
+                own => session.id == visit.session.id,
+            }
+        })
+        .collect())
+}
+
+fn token(token: &Token) -> Value {
+    let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
+    context! {
+        id => token.id,
+        label => token.label.as_str(),
+        prefix => token.prefix.as_str(),
+        scopes => scopes.join(", "),
+        created => moment(token.created),
+        expires => token.expires.map(moment),
+        last_used => token.last_used.map(moment),
+    }
+}
