@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
+use crate::bulk::{bulk_request, post};
 use crate::support::Server;
 use crate::tenant::{ScimClient, Tenant, group, json_of, patch_op, text, user};
 
@@ -68,6 +69,47 @@ fn what_was_acknowledged_survives_kill_9() {
         "nothing was written: {}",
         all.titles.len()
     );
+}
+
+/// A bulk request is one commit: all of it is there, or none.
+#[test]
+fn a_bulk_request_is_there_whole_or_not_at_all() {
+    const SIZE: usize = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start_in(folder.path());
+    let token = Tenant::create(&server, "survivor").token;
+    let mut acknowledged = 0;
+    for round in 0..6 {
+        let mut client = ScimClient::new(&server, &token);
+        let writer = std::thread::spawn(move || {
+            (0..)
+                .take_while(|request| {
+                    let operations: Vec<Value> = (0..SIZE)
+                        .map(|n| {
+                            let name = format!("{round}-{request}-{n}");
+                            post("/Users", &n.to_string(), user(&name, json!({})))
+                        })
+                        .collect();
+                    send(&mut client, "POST", "/Bulk", &bulk_request(&operations)).is_some()
+                })
+                .count()
+        });
+        // Not a wait for something to happen: this is the moment of the crash, another one in each round.
+        std::thread::sleep(Duration::from_millis(200 + round * 61));
+        server.kill();
+        acknowledged += writer.join().unwrap();
+        server = Server::start_in(folder.path());
+        let list = ScimClient::new(&server, &token).get("/Users?count=0");
+        let found = list["totalResults"].as_u64().unwrap() as usize;
+        assert_eq!(found % SIZE, 0, "round {round}: part of a bulk request");
+        assert!(
+            found / SIZE >= acknowledged,
+            "round {round}: of {acknowledged} requests {} are there",
+            found / SIZE
+        );
+    }
+    assert!(acknowledged > 0, "nothing was written");
+    assert_sound(folder.path());
 }
 
 /// Creates users, puts them into the group, takes every third out again and counts in their titles, until the server

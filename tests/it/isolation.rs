@@ -87,6 +87,41 @@ fn every_method_on_a_foreign_id_answers_404() {
 }
 
 #[test]
+fn a_bulk_request_reaches_nothing_foreign_either() {
+    as_a_stranger(|stranger, foreign| {
+        let (user_path, group_path) = (
+            format!("/Users/{}", foreign.user),
+            format!("/Groups/{}", foreign.group),
+        );
+        let title = patch_op(json!([{"op": "replace", "path": "title", "value": "Taken over"}]));
+        let team = group("New", json!({"members": [{"value": foreign.user}]}));
+        let answer = stranger.expect(
+            200,
+            "POST",
+            "/Bulk",
+            Some(&json!({
+                "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+                "Operations": [
+                    {"method": "PUT", "path": user_path, "data": user("ana@contoso.example", json!({}))},
+                    {"method": "PATCH", "path": user_path, "data": title},
+                    {"method": "DELETE", "path": user_path},
+                    {"method": "DELETE", "path": group_path},
+                    {"method": "POST", "path": "/Groups", "bulkId": "g", "data": team},
+                ],
+            })),
+        );
+        let statuses: Vec<&Value> = answer["Operations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|operation| &operation["status"])
+            .collect();
+        assert_eq!(statuses, ["404", "404", "404", "404", "400"]);
+        assert!(stranger.all("/Groups").is_empty());
+    });
+}
+
+#[test]
 fn a_version_does_not_tell_a_foreign_id_from_an_unknown_one() {
     as_a_stranger(|stranger, foreign| {
         let known = stranger.expect(404, "GET", &format!("/Users/{}", foreign.user), None);

@@ -12,6 +12,7 @@ mod tenant; // a tenant of it, and SCIM in one line for each call
 mod api; // the API for apps, team resources, the views of the file
 mod backup; // copies while clients write, and what comes back of them
 mod bad_input; // what no client should send: a clear 4xx, and nothing changes
+mod bulk; // bulk requests: limits, what the log says, what the brake does
 mod cli; // every command beside a running server: output, exit codes, what it changes
 mod connections; // the connection loop in this process: short deadlines, and what a test must cause by itself
 mod crash; // kill -9 amid writing clients
@@ -31,6 +32,7 @@ mod pages; // all settings pages at once: markup, forms from elsewhere, other te
 mod patches; // what PATCH does: data/patch/*.json
 mod people_pages; // the settings' pages of people: search, paging, one person, what can be done
 mod provisioning_pages; // connecting a provider and apps on the settings pages
+mod random_bulk; // random bulk requests do what the same requests do one by one
 mod random_life; // random lives: the feed tells all, the archive keeps all, roles are as explained
 mod retention; // the archive over time and in bulk, in this process with a given clock
 mod rfc; // the RFC's own figures: data/rfc/*.json

@@ -79,6 +79,24 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
+/// A client's call, in this process.
+pub fn call(tenant: TenantId, now: Timestamp, body: &str) -> Arc<Call> {
+    Arc::new(Call {
+        tenant,
+        paused: false,
+        token: 1,
+        now,
+        started: Instant::now(),
+        address: "192.0.2.1".to_owned(),
+        request_id: "r".to_owned(),
+        method: "POST".to_owned(),
+        target: "/scim/v2/Users".to_owned(),
+        base: "https://scim.example/scim/v2".to_owned(),
+        body: body.into(),
+        keep_bodies: false,
+    })
+}
+
 /// A tenant, and every id that it was ever answered with.
 struct Life {
     store: Store,
@@ -111,20 +129,7 @@ impl Life {
     }
 
     fn call(&self, body: &str) -> Arc<Call> {
-        Arc::new(Call {
-            tenant: self.tenant,
-            paused: false,
-            token: 1,
-            now: self.now(),
-            started: Instant::now(),
-            address: "192.0.2.1".to_owned(),
-            request_id: "r".to_owned(),
-            method: "POST".to_owned(),
-            target: "/scim/v2/Users".to_owned(),
-            base: "https://scim.example/scim/v2".to_owned(),
-            body: body.into(),
-            keep_bodies: false,
-        })
+        call(self.tenant, self.now(), body)
     }
 
     /// The live, or archived, id that a number chooses.

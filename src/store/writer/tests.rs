@@ -108,6 +108,37 @@ fn a_panic_in_a_change_is_an_error_and_the_writer_lives_on() {
 }
 
 #[test]
+fn a_part_that_fails_is_undone_alone_and_a_panic_in_one_undoes_all() {
+    let fixture = fixture();
+    let create = |tx: &Tx<'_>, name: &str| tenants::create(tx, name).map(drop);
+    let half = move |tx: &Tx<'_>| {
+        create(tx, "first")?;
+        let refused = tx.part(|tx| {
+            create(tx, "undone")?;
+            Err::<(), _>(ScimError::not_found("on purpose").into())
+        })?;
+        assert!(matches!(refused, Err(Error::Scim(_))));
+        tx.part(|tx| create(tx, "second"))??;
+        create(tx, "third")
+    };
+    fixture.store.write(at(0), half).unwrap();
+    assert_eq!(names(&fixture.store), ["acme", "first", "second", "third"]);
+
+    let panicking = move |tx: &Tx<'_>| {
+        create(tx, "before")?;
+        tx.part(|tx| -> Result<()> {
+            create(tx, "within")?;
+            panic!("on purpose")
+        })?
+    };
+    fixture.store.write(at(0), panicking).unwrap_err();
+    let after = move |tx: &Tx<'_>| create(tx, "after");
+    fixture.store.write(at(0), after).unwrap();
+    let names = names(&fixture.store);
+    assert_eq!(names, ["acme", "after", "first", "second", "third"]);
+}
+
+#[test]
 fn what_was_acknowledged_is_there_after_a_reopening() {
     let fixture = fixture();
     let (store, tenant) = (&fixture.store, fixture.tenant);
