@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::driver::Sample;
 use crate::options::Options;
+use crate::server::{self, Server};
 
 /// One figure of one run.
 #[derive(Clone, Debug)]
@@ -13,6 +14,9 @@ pub struct Figure {
     pub unit: &'static str,
     /// In milliseconds.
     pub latency: Option<Latency>,
+    /// Microseconds of processor time that the server spent on each request: little changed by what else the machine
+    /// does. `None` where the server has no process of its own, or several.
+    pub cpu: Option<f64>,
     /// The name of the figure of the same run that `value` is to be divided by.
     pub of: Option<String>,
 }
@@ -29,6 +33,8 @@ pub struct Latency {
 pub struct Run<'a> {
     options: &'a Options,
     title: String,
+    /// The server's process, once there is one.
+    server: Option<u32>,
     pub figures: Vec<Figure>,
 }
 
@@ -37,8 +43,14 @@ impl Run<'_> {
         Run {
             options,
             title,
+            server: None,
             figures: Vec::new(),
         }
+    }
+
+    /// From now on, rates are this server's.
+    pub fn watch(&mut self, server: &Server) {
+        self.server = Some(server.process());
     }
 
     /// Whether `--only` wants this figure.
@@ -58,8 +70,14 @@ impl Run<'_> {
             return Ok(());
         }
         eprintln!("{}: {name}", self.title);
+        let before = self.server.map(server::cpu).transpose()?;
         let sample = work().map_err(|error| format!("{name}: {error}"))?;
+        let after = self.server.map(server::cpu).transpose()?;
         self.sampled(name, of, &sample);
+        let spent = before.zip(after).map(|(before, after)| after - before);
+        if let (Some(figure), Some(spent)) = (self.figures.last_mut(), spent) {
+            figure.cpu = Some(spent.as_secs_f64() * 1e6 / sample.latencies.count().max(1) as f64);
+        }
         Ok(())
     }
 
@@ -75,6 +93,7 @@ impl Run<'_> {
                 p99: milliseconds(0.99),
                 max: sample.latencies.max().as_secs_f64() * 1e3,
             }),
+            cpu: None,
             of: of.map(str::to_owned),
         });
     }
@@ -87,6 +106,7 @@ impl Run<'_> {
                 value,
                 unit,
                 latency: None,
+                cpu: None,
                 of: None,
             });
         }

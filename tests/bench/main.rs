@@ -71,6 +71,7 @@ fn one_run(options: &Options, filled: &Directory, run: &mut Run<'_>) -> Result<(
     limits::sqlite(options, &copy, run)?;
     limits::socket(options, &copy, run)?;
     let (server, start) = copy.serve()?;
+    run.watch(&server);
     run.quantity("start", "ms", start.as_secs_f64() * 1e3);
     run.quantity("resident memory, started", "MiB", server.resident()?);
     let target = Target::new(server.address, &copy.token);

@@ -136,11 +136,13 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // SIGTERM, because gunicorn has to end its worker. Each fails only if it has ended already.
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
-        let _ = self.child.wait();
+        // SIGTERM, because gunicorn has to end its worker; and only while the number is still its own.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("kill")
+                .arg(self.child.id().to_string())
+                .status();
+            let _ = self.child.wait();
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use crate::server::PROGRAM;
 /// All that was measured.
 pub struct Report {
     cores: usize,
+    /// Of the machine in the minute before.
+    load: f64,
     executable_mib: f64,
     runs: u32,
     pub sizes: Vec<Size>,
@@ -41,13 +43,17 @@ struct Row {
     value: Spread,
     /// p50, p99 and maximum, in milliseconds.
     latency: Option<[Spread; 3]>,
+    /// The server's processor time for each request, in microseconds.
+    cpu: Option<Spread>,
     /// `value` divided by that of another figure of the same run.
     ratio: Option<(String, Spread)>,
 }
 
 impl Report {
     pub fn new(options: &Options) -> Result<Report> {
+        let load = fs::read_to_string("/proc/loadavg")?;
         Ok(Report {
+            load: load.split(' ').next().unwrap_or_default().parse()?,
             cores: thread::available_parallelism()?.get(),
             executable_mib: fs::metadata(PROGRAM)?.len() as f64 / 1024.0 / 1024.0,
             runs: options.runs,
@@ -61,6 +67,7 @@ impl Report {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "cores": self.cores,
+            "loadBefore": self.load,
             "executableMiB": self.executable_mib,
             "optimized": !cfg!(debug_assertions),
             "runs": self.runs,
@@ -68,32 +75,56 @@ impl Report {
         })
     }
 
-    /// How the cost of a request grows with the directory: the medians of p50, and the last size's to the first one's.
-    fn growth(&self) -> Vec<(String, Vec<f64>)> {
-        let sizes: Vec<Vec<Row>> = self
-            .sizes
-            .iter()
-            .filter(|size| size.users > 0)
-            .map(Size::rows)
-            .collect();
-        let [first, others @ ..] = &sizes[..] else {
+    /// How something grows with the directory: what `pick` finds, for each figure that is there at every size.
+    fn growth(&self, pick: fn(&Row) -> Option<f64>) -> Vec<(String, Vec<f64>)> {
+        let sizes: Vec<Vec<Row>> = self.comparable().map(Size::rows).collect();
+        let Some((first, others)) = sizes.split_first().filter(|(_, others)| !others.is_empty())
+        else {
             return Vec::new();
         };
-        if others.is_empty() {
-            return Vec::new();
-        }
-        let p50 = |row: &Row| row.latency.map(|[p50, ..]| p50.median);
         let everywhere = |row: &Row| -> Option<(String, Vec<f64>)> {
             let others = others.iter().map(|rows| {
                 let same = rows.iter().find(|other| other.name == row.name);
-                same.and_then(p50)
+                same.and_then(pick)
             });
-            let times = std::iter::once(p50(row))
+            let values = std::iter::once(pick(row))
                 .chain(others)
                 .collect::<Option<_>>();
-            Some((row.name.clone(), times?))
+            Some((row.name.clone(), values?))
         };
         first.iter().filter_map(everywhere).collect()
+    }
+
+    fn comparable(&self) -> impl Iterator<Item = &Size> {
+        self.sizes.iter().filter(|size| size.users > 0)
+    }
+
+    fn write_growth(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        title: &str,
+        pick: fn(&Row) -> Option<f64>,
+    ) -> fmt::Result {
+        let growth = self.growth(pick);
+        if growth.is_empty() {
+            return Ok(());
+        }
+        write!(f, "\n{title:<54}")?;
+        for size in self.comparable() {
+            write!(f, "{:>11}", grouped(size.users as f64))?;
+        }
+        writeln!(f, "  last : first")?;
+        for (name, values) in growth {
+            write!(f, "{name:<54}")?;
+            values
+                .iter()
+                .try_for_each(|value| write!(f, "{value:>11.3}"))?;
+            if let (Some(first), Some(last)) = (values.first(), values.last()) {
+                write!(f, "{:>14.2}", last / first)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
     }
 }
 
@@ -114,31 +145,22 @@ impl fmt::Display for Report {
                 runs => format!("{runs} runs"),
             },
         )?;
+        if self.load > 1.0 {
+            writeln!(
+                f,
+                "The machine was busy in the minute before (load {:.1}): if it still was, only the cpu column means something.",
+                self.load
+            )?;
+        }
         for size in &self.sizes {
             size.write(f)?;
         }
-        let growth = self.growth();
-        if growth.is_empty() {
-            return Ok(());
-        }
-        write!(f, "\n{:<54}", "p50 in ms, by users")?;
-        for size in self.sizes.iter().filter(|size| size.users > 0) {
-            write!(f, "{:>11}", grouped(size.users as f64))?;
-        }
-        writeln!(f, "  last : first")?;
-        for (name, times) in growth {
-            write!(f, "{name:<54}")?;
-            times
-                .iter()
-                .try_for_each(|time| write!(f, "{time:>11.3}"))?;
-            let (first, last) = (times.first().copied(), times.last().copied());
-            writeln!(
-                f,
-                "{:>14.2}",
-                last.unwrap_or(f64::NAN) / first.unwrap_or(f64::NAN)
-            )?;
-        }
-        Ok(())
+        self.write_growth(f, "p50 in ms, by users", |row| {
+            row.latency.map(|[p50, ..]| p50.median)
+        })?;
+        self.write_growth(f, "cpu in us, by users", |row| {
+            row.cpu.map(|cpu| cpu.median)
+        })
     }
 }
 
@@ -187,6 +209,7 @@ impl Size {
                 .zip(latency(|l| l.p99))
                 .zip(latency(|l| l.max))
                 .map(|((p50, p99), max)| [p50, p99, max]),
+            cpu: each(&|_, figure| figure.cpu),
             ratio,
         }
     }
@@ -194,8 +217,8 @@ impl Size {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\n{:<54}{:>11}    {:>9} {:>9} {:>9}  ratio",
-            self.title, "", "p50 ms", "p99 ms", "max ms"
+            "\n{:<54}{:>11}    {:>9} {:>9} {:>9} {:>9}  ratio",
+            self.title, "", "p50 ms", "p99 ms", "max ms", "cpu us"
         )?;
         for row in self.rows() {
             let several = self.runs.len() > 1;
@@ -203,8 +226,9 @@ impl Size {
                 let [p50, p99, max] = times.map(|time| time.median);
                 format!(" {p50:>9.3} {p99:>9.3} {max:>9.3}")
             });
+            let cpu = row.cpu.map_or(String::new(), |cpu| shown(cpu.median));
             let mut line = format!(
-                "{:<54}{:>11} {:<3}{latency}",
+                "{:<54}{:>11} {:<3}{latency:<30} {cpu:>9}",
                 row.name,
                 shown(row.value.median),
                 row.unit
@@ -244,6 +268,7 @@ impl Row {
             "unit": self.unit,
             "value": self.value.to_json(),
             "latency": latency,
+            "cpuMicroseconds": self.cpu.map(Spread::to_json),
             "ratio": ratio,
         })
     }

@@ -57,6 +57,11 @@ impl Server {
         Ok(started.elapsed())
     }
 
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Memory that it has, in MiB.
     pub fn resident(&self) -> Result<f64> {
         self.status("VmRSS:")
@@ -95,6 +100,20 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The processor time that a process has had so far, those of its threads that have ended included.
+pub fn cpu(process: u32) -> Result<Duration> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // Behind the name, which may contain anything: fields 3 and on, of which 14 and 15 are hundredths of a second.
+    let fields = text.rsplit_once(')').ok_or("no name in /proc")?.1;
+    let hundredths = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse::<u64>)
+        .sum::<std::result::Result<u64, _>>()?;
+    Ok(Duration::from_millis(hundredths * 10))
 }
 
 /// Runs a command of the program on a data folder; what it printed, trimmed.
