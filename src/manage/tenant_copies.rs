@@ -2,8 +2,8 @@
 //!
 //! The first line says what it is, the last one how many lines there are, so that half a copy is known for one. Between
 //! them is a line for each row (`store/tenant_copies.rs`), always in the same order: two copies of the same state are
-//! the same bytes, and so is the copy of an imported copy. A copy has the hashes of tokens, and all that the tenant's
-//! people are known by: keep it as you keep the database.
+//! the same bytes, and so is the copy of an imported copy. A copy has the hashes of tokens and passwords, and all that the
+//! tenant's people are known by: keep it as you keep the database.
 //!
 //! An import writes no events. It is not something that happened to the tenant, which is as it was, elsewhere.
 
@@ -239,6 +239,7 @@ impl Line {
         let reason = match table {
             "tenant" => "is a tenant whose name another one has: rename that one first",
             EVENT => NUMBERS_TAKEN,
+            "account" => "is an account whose email has one here already",
             _ => "is here already",
         };
         Err(ScimError::uniqueness(format!("line {} {reason}", self.number)).into())

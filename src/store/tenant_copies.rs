@@ -114,19 +114,32 @@ const TABLES: &[Table] = &[
         taken: "SELECT 1 FROM team_resource WHERE id = ?1 ->> '$.team_resource.id'",
     },
     Table {
+        name: "account",
+        rows: "SELECT json_object('email', email, 'password', password, 'created', created, 'last_sign_in', last_sign_in)
+               FROM account WHERE tenant = ?1 ORDER BY email_key",
+        insert: "INSERT INTO account (tenant, email, email_key, password, created, last_sign_in)
+                 SELECT ?1, ?2 ->> '$.account.email', scim_fold(?2 ->> '$.account.email'),
+                     ?2 ->> '$.account.password', ?2 ->> '$.account.created', ?2 ->> '$.account.last_sign_in'",
+        taken: "SELECT 1 FROM account WHERE email_key = scim_fold(?1 ->> '$.account.email')",
+    },
+    Table {
         name: "token",
         rows: "SELECT json_object('id', id, 'kind', kind, 'label', label, 'prefix', prefix, 'hash', lower(hex(hash)),
                    'created', created, 'expires', expires, 'revoked', revoked, 'scopes', scopes,
-                   'last_used', last_used, 'last_address', last_address)
+                   'person', (SELECT resource.id FROM resource WHERE resource.row = token.person),
+                   'first_used', first_used, 'last_used', last_used, 'last_address', last_address)
                FROM token WHERE tenant = ?1 ORDER BY id",
-        // Under its number where that is free.
-        insert: "INSERT INTO token (id, tenant, kind, label, prefix, hash, created, expires, revoked, scopes,
-                                    last_used, last_address)
+        // Under its number where that is free. A person's own token must stay theirs: it is revoked with them.
+        insert: "INSERT INTO token (id, tenant, kind, label, prefix, hash, created, expires, revoked, scopes, person,
+                                    first_used, last_used, last_address)
                  SELECT iif(EXISTS (SELECT 1 FROM token WHERE id = ?2 ->> '$.token.id'), NULL, ?2 ->> '$.token.id'),
                      ?1, ?2 ->> '$.token.kind', ?2 ->> '$.token.label', ?2 ->> '$.token.prefix',
                      unhex(?2 ->> '$.token.hash'), ?2 ->> '$.token.created', ?2 ->> '$.token.expires',
-                     ?2 ->> '$.token.revoked', ?2 ->> '$.token.scopes', ?2 ->> '$.token.last_used',
-                     ?2 ->> '$.token.last_address'",
+                     ?2 ->> '$.token.revoked', ?2 ->> '$.token.scopes', person.row,
+                     ?2 ->> '$.token.first_used', ?2 ->> '$.token.last_used', ?2 ->> '$.token.last_address'
+                 FROM (SELECT 1) LEFT JOIN resource AS person
+                     ON person.tenant = ?1 AND person.kind = 'User' AND person.id = ?2 ->> '$.token.person'
+                 WHERE person.row IS NOT NULL OR ?2 ->> '$.token.person' IS NULL",
         taken: "SELECT 1 FROM token WHERE hash = unhex(?1 ->> '$.token.hash')",
     },
     Table {
@@ -314,11 +327,14 @@ mod tests {
         "exchange", // the provisioning log: up to 90 days of bodies, of no use to the tenant's life elsewhere
         "resource_value", // made of the documents
         "tally",    // made of the rows
+        "session",  // who is signed in here
+        "link",     // whom a link signs in here
     ];
 
     /// Columns that a copy has not, for they are row numbers or made of others.
     const MADE_AGAIN: &[&str] = &[
         "name_key",
+        "email_key",
         "row",
         "display",
         "external_id",
@@ -352,7 +368,8 @@ mod tests {
                     .is_some_and(|known| known.rows.contains(&format!("'{column}', ")));
                 let elsewhere = column == "tenant" || MADE_AGAIN.contains(&column.as_str());
                 // Numbers of one file, told by what they number.
-                let number = column == "id" && (table == "tenant" || table == "role");
+                let number =
+                    column == "id" && ["tenant", "role", "account"].contains(&table.as_str());
                 !copied && !elsewhere && !number
             })
             .collect();

@@ -103,6 +103,14 @@ fn full() -> Full {
             }),
         ),
     );
+    let own = [
+        "token", "create", "--tenant", name, "--api", "--name", "own",
+    ];
+    run(&server, &[&own[..], &["--for", "Ana@Example.org"]].concat());
+    run(
+        &server,
+        &["account", "create", "Break@Glass.example", "--tenant", name],
+    );
     let bob = client.create("/Users", &user("bob", json!({"active": false})));
     let team = client.create(
         "/Groups",
@@ -202,6 +210,8 @@ fn a_copy_imported_where_nothing_is_makes_the_same_copy_and_the_same_tenant() {
                 let arguments = [command, "archived", "--tenant", NAME, "-o", "json"];
                 shown.push(run(server, &arguments));
             }
+            let accounts = ["account", "list", "--tenant", NAME, "-o", "json"];
+            shown.push(run(server, &accounts));
             let role = ["role", "--tenant", NAME, "why", "Ana@Example.org"];
             shown.push(run(server, &role));
             shown
@@ -221,6 +231,18 @@ fn a_copy_imported_where_nothing_is_makes_the_same_copy_and_the_same_tenant() {
             "a reader of the feed would miss it"
         );
         assert!(!after.contains(bob));
+        let off = json!([{"op": "replace", "path": "active", "value": false}]);
+        client.patch(&format!("/Users/{}", full.ids[0]), off);
+        let tokens = run(
+            &elsewhere,
+            &["token", "list", "--tenant", NAME, "-o", "json"],
+        );
+        let tokens: Vec<Value> = serde_json::from_str(&tokens).unwrap();
+        let own = tokens.iter().find(|token| token["name"] == "own").unwrap();
+        assert!(
+            own["revoked"].is_string(),
+            "a person's token stays theirs: {own}"
+        );
         let history = ["events", "--tenant", NAME, "-o", "json"];
         assert_eq!(run(&elsewhere, &history).contains(bob), !more.is_empty());
     }
@@ -234,6 +256,15 @@ fn a_copy_is_refused_where_its_name_or_ids_are_and_beside_other_tenants_it_fits(
     assert!(refused(&data, &copy).contains("whose name another one has"));
     run(&full.server, &["tenant", "rename", NAME, "renamed"]);
     assert!(refused(&data, &copy).contains("is here already"));
+
+    // An account signs in without naming its tenant.
+    let third = Server::start();
+    Tenant::create(&third, "a");
+    run(
+        &third,
+        &["account", "create", "BREAK@glass.example", "--tenant", "a"],
+    );
+    assert!(refused(&third.data(), &copy).contains("whose email"));
 
     // All numbers of the copy are taken here.
     let elsewhere = Server::start();
@@ -310,6 +341,14 @@ fn what_is_no_whole_copy_changes_nothing() {
             "userName",
         ),
         (with("team_member", team, ana), "names a role, user or team"),
+        (
+            with(
+                "token",
+                "\"person\":null",
+                &format!("\"person\":\"{team}\""),
+            ),
+            "names a role, user or team",
+        ),
     ];
     for (damaged, reason) in cases {
         let (_folder, data) = empty();
