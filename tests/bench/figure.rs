@@ -14,7 +14,7 @@ pub struct Figure {
     pub unit: &'static str,
     /// In milliseconds.
     pub latency: Option<Latency>,
-    /// Microseconds of processor time that the server spent on each request: little changed by what else the machine
+    /// Microseconds of processor time that the server spent on each request: it suffers less from what else the machine
     /// does. `None` where the server has no process of its own, or several.
     pub cpu: Option<f64>,
     /// The name of the figure of the same run that `value` is to be divided by.
@@ -59,26 +59,43 @@ impl Run<'_> {
         only.is_empty() || only.iter().any(|part| name.contains(part.as_str()))
     }
 
-    /// Measures how many requests (or rows, or events) are done in a second, unless that isn't wanted.
+    /// Measures how many requests the server answers in a second, unless that isn't wanted.
     pub fn rate(
         &mut self,
         name: &str,
         of: Option<&str>,
         work: impl FnOnce() -> Result<Sample>,
     ) -> Result<()> {
-        if !self.wants(name) {
-            return Ok(());
-        }
-        eprintln!("{}: {name}", self.title);
         let before = self.server.map(server::cpu).transpose()?;
-        let sample = work().map_err(|error| format!("{name}: {error}"))?;
+        let Some(sample) = self.measured(name, of, work)? else {
+            return Ok(());
+        };
         let after = self.server.map(server::cpu).transpose()?;
-        self.sampled(name, of, &sample);
         let spent = before.zip(after).map(|(before, after)| after - before);
         if let (Some(figure), Some(spent)) = (self.figures.last_mut(), spent) {
             figure.cpu = Some(spent.as_secs_f64() * 1e6 / sample.latencies.count().max(1) as f64);
         }
         Ok(())
+    }
+
+    /// Measures what needs no server.
+    pub fn limit(&mut self, name: &str, work: impl FnOnce() -> Result<Sample>) -> Result<()> {
+        self.measured(name, None, work).map(|_| ())
+    }
+
+    fn measured(
+        &mut self,
+        name: &str,
+        of: Option<&str>,
+        work: impl FnOnce() -> Result<Sample>,
+    ) -> Result<Option<Sample>> {
+        if !self.wants(name) {
+            return Ok(None);
+        }
+        eprintln!("{}: {name}", self.title);
+        let sample = work().map_err(|error| format!("{name}: {error}"))?;
+        self.sampled(name, of, &sample);
+        Ok(Some(sample))
     }
 
     /// Adds what was measured elsewhere.

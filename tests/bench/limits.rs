@@ -30,15 +30,16 @@ pub fn constant(connections: usize) -> String {
     over("socket: constant answer", connections)
 }
 
-/// Rows as long as a user's document into a table without an index, each batch on disk before the next; and
-/// documents of the directory by id, one prepared statement in one thread.
-pub fn sqlite(options: &Options, directory: &Directory, run: &mut Run<'_>) -> Result<()> {
-    for batch in [1, 8, 64] {
-        run.rate(&rows(batch), None, || insert(options, batch as u64))?;
-    }
-    run.rate("SQLite: look-ups by id", None, || {
-        look_up(options, directory)
-    })
+/// Rows as long as a user's document into a table without an index, each batch on disk before the next.
+pub fn inserts(options: &Options, run: &mut Run<'_>) -> Result<()> {
+    [1, 8, 64]
+        .into_iter()
+        .try_for_each(|batch| run.limit(&rows(batch), || insert(options, batch as u64)))
+}
+
+/// Documents of the directory by id: one prepared statement in one thread.
+pub fn look_ups(options: &Options, directory: &Directory, run: &mut Run<'_>) -> Result<()> {
+    run.limit("SQLite: look-ups by id", || look_up(options, directory))
 }
 
 fn insert(options: &Options, batch: u64) -> Result<Sample> {
@@ -142,7 +143,7 @@ pub fn socket(options: &Options, directory: &Directory, run: &mut Run<'_>) -> Re
         thread::spawn(move || serve(listener, handler, Limits::default(), Vec::new(), its_stop));
     let target = Target::new(address, &directory.token);
     let measured = [1, 8, 64].into_iter().try_for_each(|connections| {
-        run.rate(&constant(connections), None, || {
+        run.limit(&constant(connections), || {
             drive(
                 &target,
                 connections,

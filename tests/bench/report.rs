@@ -148,7 +148,7 @@ impl fmt::Display for Report {
         if self.load > 1.0 {
             writeln!(
                 f,
-                "The machine was busy in the minute before (load {:.1}): if it still was, only the cpu column means something.",
+                "The machine was busy in the minute before (load {:.1}): if it still was, the figures say little.",
                 self.load
             )?;
         }
