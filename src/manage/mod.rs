@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod advice;
 pub mod archive;
+pub mod event_words;
 pub mod passwords;
 pub mod role_rules;
 pub mod roles;

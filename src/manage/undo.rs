@@ -4,6 +4,7 @@
 //! [`apply`] bring back what was removed, and [`release`] says that it was meant.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use super::archive::{self, by_kind};
 use super::roles;
 use crate::access::brake;
 use crate::error::Result;
+use crate::scim::ScimError;
 use crate::scim::resource::{self, fold};
 use crate::scim::schema::Kind;
 use crate::store::archive::Archived;
@@ -198,6 +200,66 @@ fn claim(claimed: &mut HashSet<(Kind, &'static str, String)>, stored: &Stored) -
 /// where it is.
 pub fn apply(tx: &Tx<'_>, tenant: TenantId, actor: &str, since: Timestamp) -> Result<Vec<Step>> {
     let steps = plan(tx, tenant, since)?;
+    bring_back(tx, tenant, actor, &steps)?;
+    Ok(steps)
+}
+
+/// The same, if the list is still the one that somebody looked at: `shown` is its [`fingerprint`]. Errors: 409 where it is
+/// another by now.
+pub fn apply_shown(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    actor: &str,
+    since: Timestamp,
+    shown: &str,
+) -> Result<Vec<Step>> {
+    let steps = plan(tx, tenant, since)?;
+    if fingerprint(&steps) != shown {
+        return Err(ScimError::uniqueness(
+            "Nothing was brought back: more was removed or came back meanwhile. Here is the list as it is now.",
+        )
+        .into());
+    }
+    bring_back(tx, tenant, actor, &steps)?;
+    Ok(steps)
+}
+
+/// Tells lists of steps apart. It stands in a form, and need not stay the same from one rollcall to the next.
+pub fn fingerprint(steps: &[Step]) -> String {
+    let mut hasher = DefaultHasher::new();
+    for step in steps {
+        step.to_json().to_string().hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
+}
+
+/// How much of `steps` can be brought back, in words: `180 users, 1 team and 12 memberships`.
+pub fn counted<'a>(steps: impl IntoIterator<Item = &'a Step>) -> String {
+    let mut counts = [
+        (0, "user", "users"),
+        (0, "team", "teams"),
+        (0, "membership", "memberships"),
+    ];
+    for step in steps.into_iter().filter(|step| step.hindrance.is_none()) {
+        let at = match &step.deed {
+            Deed::Restore(deleted) => by_kind(deleted.stored.kind, 0, 1),
+            Deed::Activate(_) => 0,
+            Deed::Join(_) => 2,
+        };
+        counts[at].0 += 1;
+    }
+    let said = counts.iter().filter(|(count, ..)| *count > 0);
+    let said: Vec<String> = said
+        .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))
+        .collect();
+    match said.split_last() {
+        None => "nothing".to_owned(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+fn bring_back(tx: &Tx<'_>, tenant: TenantId, actor: &str, steps: &[Step]) -> Result<()> {
     let mut joined: Vec<&Gap> = Vec::new();
     for step in steps.iter().filter(|step| step.hindrance.is_none()) {
         match &step.deed {
@@ -215,7 +277,7 @@ pub fn apply(tx: &Tx<'_>, tenant: TenantId, actor: &str, since: Timestamp) -> Re
     for of_team in joined.chunk_by(|one, next| one.team.row == next.team.row) {
         rejoined(tx, tenant, actor, of_team)?;
     }
-    Ok(steps)
+    Ok(())
 }
 
 fn activate(tx: &Tx<'_>, tenant: TenantId, actor: &str, user: &Stored) -> Result<()> {

@@ -1,20 +1,66 @@
 //! Events: one row for each change, in the transaction that makes it.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Params, Row};
 use serde_json::{Value, json};
 
 use super::column::{Json, Millis};
 use super::{Snapshot, TenantId, Tx};
 use crate::error::{Doing, Result};
 
+/// What can happen: a noun, a dot, what happened to it.
+pub const KINDS: &[&str] = &[
+    "account.created",
+    "account.password_changed",
+    "account.removed",
+    "account.signed_in",
+    "connection.removed",
+    "connection.saved",
+    "member.added",
+    "member.removed",
+    "removals.unusual",
+    "removals.usual",
+    "resource.changed",
+    "resource.created",
+    "resource.deleted",
+    "resource.moved",
+    "role.assigned",
+    "role.changed",
+    "role.created",
+    "role.mapped",
+    "role.removed",
+    "role.unmapped",
+    "sessions.ended",
+    "setting.changed",
+    "team.changed",
+    "team.created",
+    "team.deleted",
+    "team.purged",
+    "team.restored",
+    "tenant.created",
+    "tenant.paused",
+    "tenant.renamed",
+    "tenant.resumed",
+    "token.created",
+    "token.revoked",
+    "user.activated",
+    "user.changed",
+    "user.created",
+    "user.deactivated",
+    "user.deleted",
+    "user.purged",
+    "user.restored",
+    "user.signed_in",
+];
+
 /// One change.
 #[derive(Clone, Debug)]
 pub struct Event<'a> {
     /// Who made it: `token:3`, `operator`.
     pub actor: &'a str,
-    /// `user.created`, `user.changed`, `user.deactivated`, `user.activated`, `user.deleted`, `team.created`, …,
-    /// `member.added`, `member.removed`.
+    /// One of [`KINDS`].
     pub kind: &'static str,
     /// What it happened to: a resource's id, a role's or setting's name.
     pub subject: &'a str,
@@ -140,28 +186,26 @@ pub fn after(
         .doing("reading events")
 }
 
-/// Up to `limit` before `before` that happened to a resource or with it as the other party, newest first.
+/// Up to `limit` before `before` that happened to this subject or with it as the other party, newest first.
 pub fn about(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     id: &str,
+    kind: Option<&str>,
     before: i64,
     limit: usize,
 ) -> Result<Vec<Recorded>> {
-    snapshot
-        .conn
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM event WHERE tenant = ?1 AND subject = ?2 AND seq < ?3
+    let of_kind = "(?3 IS NULL OR kind = ?3 OR (kind > ?3 || '.' AND kind < ?3 || '/'))";
+    rows(
+        snapshot,
+        &format!(
+            "SELECT {COLUMNS} FROM event WHERE tenant = ?1 AND subject = ?2 AND {of_kind} AND seq < ?4
              UNION ALL
-             SELECT {COLUMNS} FROM event WHERE tenant = ?1 AND object = ?2 AND seq < ?3
-             ORDER BY seq DESC LIMIT ?4"
-        ))
-        .and_then(|mut statement| {
-            statement
-                .query_map((tenant, id, before, limit as i64), from_row)?
-                .collect()
-        })
-        .doing("reading a history")
+             SELECT {COLUMNS} FROM event WHERE tenant = ?1 AND object = ?2 AND {of_kind} AND seq < ?4
+             ORDER BY seq DESC LIMIT ?5"
+        ),
+        (tenant, id, kind, before, limit as i64),
+    )
 }
 
 /// When something of this kind last happened to a resource.
@@ -183,6 +227,65 @@ pub fn last_of(
         })
         .map(|found| found.map(|at| at.0))
         .doing("reading when something happened")
+}
+
+/// Which events to show.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selection<'a> {
+    /// One kind (`user.created`), or all of a noun (`user`).
+    pub kind: Option<&'a str>,
+    /// Only those with this subject or object.
+    pub about: Option<&'a str>,
+}
+
+/// Up to `limit` before the place `before`, newest first; `None` begins with the newest of all.
+///
+/// Read in the order of an index, so that a page costs the same however many there are; only a kind of the events about
+/// one subject is sought among all of that subject's. What is selected by kind comes in the order of time; two events of
+/// one moment are told apart by their place.
+pub fn before(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    selection: Selection<'_>,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Recorded>> {
+    let (place, most) = (before.unwrap_or(i64::MAX), limit as i64);
+    if let Some(id) = selection.about {
+        return about(snapshot, tenant, id, selection.kind, place, limit);
+    }
+    let Some(wanted) = selection.kind else {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM event WHERE tenant = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+        );
+        return rows(snapshot, &sql, (tenant, place, most));
+    };
+    // The index has a kind's events by time, and place alone would not bound the search in it.
+    let sql = format!(
+        "SELECT {COLUMNS} FROM event
+         WHERE tenant = ?1 AND kind = ?2
+           AND (at, seq) < (coalesce((SELECT at FROM event WHERE tenant = ?1 AND seq = ?3), ?3), ?3)
+         ORDER BY at DESC, seq DESC LIMIT ?4"
+    );
+    let noun = format!("{wanted}.");
+    let mut found = Vec::new();
+    for kind in KINDS
+        .iter()
+        .filter(|kind| **kind == wanted || kind.starts_with(&noun))
+    {
+        found.extend(rows(snapshot, &sql, (tenant, kind, place, most))?);
+    }
+    found.sort_unstable_by_key(|event| Reverse((event.at, event.seq)));
+    found.truncate(limit);
+    Ok(found)
+}
+
+fn rows(snapshot: &Snapshot<'_>, sql: &str, parameters: impl Params) -> Result<Vec<Recorded>> {
+    snapshot
+        .conn
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_map(parameters, from_row)?.collect())
+        .doing("reading events")
 }
 
 #[cfg(test)]

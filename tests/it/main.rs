@@ -37,7 +37,9 @@ mod random_life; // random lives: the feed tells all, the archive keeps all, rol
 mod retention; // the archive over time and in bulk, in this process with a given clock
 mod rfc; // the RFC's own figures: data/rfc/*.json
 mod roles; // which role a user has, and why
+mod settings_events; // the page of events: words, filters, pages
 mod settings_roles; // the page of roles: previews, what is refused, another tenant’s ids, markup
+mod settings_undo; // the page of undo: the list, and that exactly it comes back
 mod sign_in; // getting into the settings, and what keeps others out
 mod sso; // the settings of single sign-on, and where a client secret never shows up
 mod team_pages; // the settings' pages of teams: archive, restore, purge, download and import, transfer

@@ -18,7 +18,7 @@ const PAGE: usize = 20;
 pub(super) fn page(visit: &Visit<'_>, snapshot: &Snapshot<'_>, id: &str) -> Result<Value> {
     let asked = visit.query("history").parse().ok();
     let before = asked.unwrap_or(i64::MAX);
-    let mut events = events::about(snapshot, visit.tenant.id, id, before, PAGE + 1)?;
+    let mut events = events::about(snapshot, visit.tenant.id, id, None, before, PAGE + 1)?;
     let more = events.len() > PAGE;
     events.truncate(PAGE);
     let mut rows = Vec::new();
