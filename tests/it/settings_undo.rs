@@ -49,7 +49,7 @@ fn nine_of_ten_who_were_removed_come_back_as_the_list_said() {
     let mut browser = Browser::sign_in(&server, "contoso");
     browser.get(HERE);
     browser.must_show("Removals were unusual");
-    browser.must_show("21 users were removed within an hour");
+    browser.must_show("21 users had been removed within an hour");
     assert!(
         !browser.shows("Would come back"),
         "nothing is listed unasked"
