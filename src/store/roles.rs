@@ -365,8 +365,9 @@ pub fn unmapped(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Vec<(String
         .prepare_cached(
             "SELECT role_name, count(*) AS users FROM resource
              WHERE tenant = ?1 AND role_name IS NOT NULL AND deleted_at IS NULL
-               AND role_name NOT IN (SELECT value FROM role_value WHERE tenant = ?1)
-             GROUP BY role_name ORDER BY users DESC, role_name",
+             GROUP BY role_name
+             HAVING NOT EXISTS (SELECT 1 FROM role_value WHERE tenant = ?1 AND value = role_name)
+             ORDER BY users DESC, role_name",
         )
         .and_then(|mut statement| {
             let from_row = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()));

@@ -1,5 +1,6 @@
 //! Overview: what is connected, what happened last, and what wants attention.
 
+use jiff::Timestamp;
 use minijinja::context;
 use minijinja::value::Value;
 
@@ -49,7 +50,7 @@ fn show(visit: &Visit<'_>) -> Result<Response> {
             .filter(|token| token.state(visit.head.now) == State::Valid)
             .count();
         let request = exchanges::last(snapshot, Some(tenant), 1)?.pop();
-        let refused = exchanges::refused(snapshot, tenant, visit.tenant.created, 1)?;
+        let refused = exchanges::refused(snapshot, tenant, Timestamp::UNIX_EPOCH, 1)?;
         Ok(context! {
             provisioning => if scim.is_empty() {
                 "off"

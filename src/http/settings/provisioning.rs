@@ -9,7 +9,7 @@ use crate::http::html::moment;
 use crate::http::request::Response;
 use crate::manage;
 use crate::scim::ScimError;
-use crate::store::tokens::{self, New, Secret, State, Token, TokenKind};
+use crate::store::tokens::{self, New, Secret, Token, TokenKind};
 use crate::store::{removals, roles};
 
 const HERE: &str = "/settings/provisioning";
@@ -148,8 +148,7 @@ fn show(visit: &Visit<'_>, made: Option<(Token, Secret)>) -> Result<Response> {
             is_plain => origin.starts_with("http://"),
             paused => visit.tenant.paused.map(moment),
             unusual => removals::unusual_since(snapshot, tenant)?.map(moment),
-            checklist => checklist::look(snapshot, tenant, &standing)?,
-            rotations => rotations(&standing, now),
+            checklist => checklist::look(snapshot, tenant, &standing, now)?,
             tokens => rows(&standing),
             revoked => rows(&revoked),
             warnings => warnings,
@@ -164,26 +163,4 @@ fn show(visit: &Visit<'_>, made: Option<(Token, Secret)>) -> Result<Response> {
         "Provisioning",
         context! { made => made, ..context },
     )
-}
-
-/// The labels that more than one valid token has: the newest is to replace the others, which are valid until somebody
-/// revokes them. `standing` is newest first.
-fn rotations(standing: &[Token], now: jiff::Timestamp) -> Vec<Value> {
-    let valid: Vec<&Token> = standing
-        .iter()
-        .filter(|token| token.state(now) == State::Valid)
-        .collect();
-    let mut found = vec![];
-    for (at, new) in valid.iter().enumerate() {
-        let is_newest = !valid[..at].iter().any(|newer| newer.label == new.label);
-        let old: Vec<Value> = valid[at + 1..]
-            .iter()
-            .filter(|older| older.label == new.label)
-            .map(|older| shown::row(older, now))
-            .collect();
-        if is_newest && !old.is_empty() {
-            found.push(context! { new => shown::row(new, now), old => old });
-        }
-    }
-    found
 }
