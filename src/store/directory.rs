@@ -189,6 +189,11 @@ pub fn search(
     let mut candidates = statement
         .query(params_from_iter(&walk.values))
         .doing("searching the directory")?;
+    let mut fitting = snapshot
+        .conn
+        .prepare_cached(&fitting(wanted.state))
+        .doing("searching the directory")?;
+    let beyond = beyond(&prefix);
     let mut looked_at = 0;
     while let Some(row) = candidates.next().doing("searching the directory")? {
         let key = Key {
@@ -204,7 +209,18 @@ pub fn search(
             break;
         }
         looked_at += 1;
-        if let Some(entry) = fitting(snapshot, tenant, wanted, &prefix, &key)? {
+        let values = params![
+            tenant,
+            wanted.kind,
+            key.row,
+            wanted.role,
+            wanted.team,
+            prefix,
+            beyond,
+            key.value
+        ];
+        let entry = fitting.query_row(values, from_row).optional();
+        if let Some(entry) = entry.doing("reading what a search found")? {
             if found.len() == limit {
                 more = true;
                 break;
@@ -348,48 +364,27 @@ fn by_age(wanted: &Wanted<'_>, than: &str) -> Vec<String> {
     )]
 }
 
-/// The candidate of a key, if it is wanted, and if no smaller name of it begins with the prefix: then that is its key.
-fn fitting(
-    snapshot: &Snapshot<'_>,
-    tenant: TenantId,
-    wanted: &Wanted<'_>,
-    prefix: &str,
-    key: &Key,
-) -> Result<Option<Entry>> {
-    let state = match wanted.state {
+/// The statement that gives the candidate of a key, if it is wanted, and if no smaller name of it begins with the prefix:
+/// then that is its key.
+fn fitting(state: Option<State>) -> String {
+    let state = match state {
         None => "TRUE",
         Some(State::Active) => "deleted_at IS NULL AND active IS NOT 0",
         Some(State::Inactive) => "deleted_at IS NULL AND active = 0",
         Some(State::Archived) => "deleted_at IS NOT NULL",
     };
-    snapshot
-        .conn
-        .prepare_cached(&format!(
-            "SELECT {} FROM resource
-             WHERE tenant = ?1 AND kind = ?2 AND row = ?3 AND {state}
-               AND (?4 IS NULL OR role = ?4)
-               AND (?5 IS NULL OR EXISTS (SELECT 1 FROM team_member WHERE team = ?5 AND member = resource.row))
-               AND (?6 = '' OR ?8 = min(
-                   iif(name_key >= ?6 AND name_key < ?7, name_key, ?7),
-                   coalesce((SELECT min(value) FROM resource_value INDEXED BY resource_value_resource
-                             WHERE resource = resource.row AND tenant = ?1 AND value >= ?6 AND value < ?7
-                               AND attribute IN ('{DISPLAY_NAME}', '{EMAILS_VALUE}')), ?7)))",
-            columns()
-        ))
-        .and_then(|mut statement| {
-            let values = params![
-                tenant,
-                wanted.kind,
-                key.row,
-                wanted.role,
-                wanted.team,
-                prefix,
-                beyond(prefix),
-                key.value
-            ];
-            statement.query_row(values, from_row).optional()
-        })
-        .doing("reading what a search found")
+    format!(
+        "SELECT {} FROM resource
+         WHERE tenant = ?1 AND kind = ?2 AND row = ?3 AND {state}
+           AND (?4 IS NULL OR role = ?4)
+           AND (?5 IS NULL OR EXISTS (SELECT 1 FROM team_member WHERE team = ?5 AND member = resource.row))
+           AND (?6 = '' OR ?8 = min(
+               iif(name_key >= ?6 AND name_key < ?7, name_key, ?7),
+               coalesce((SELECT min(value) FROM resource_value INDEXED BY resource_value_resource
+                         WHERE resource = resource.row AND tenant = ?1 AND value >= ?6 AND value < ?7
+                           AND attribute IN ('{DISPLAY_NAME}', '{EMAILS_VALUE}')), ?7)))",
+        columns()
+    )
 }
 
 /// How many active people and how many resources a group has, both counted up to one more than [`COUNTED_TO`].

@@ -61,7 +61,6 @@ fn show(visit: &Visit<'_>, entry: &Entry) -> Result<Response> {
         Ok(context! {
             id => team.id.as_str(),
             name => name,
-            external_id => team.document.get("externalId").and_then(|id| id.as_str()),
             created => moment(team.created),
             last_modified => moment(team.last_modified),
             archived => archived::shown(visit, snapshot, entry)?,
