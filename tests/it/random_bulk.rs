@@ -398,7 +398,13 @@ impl World {
         for (name, id) in &self.ids {
             text = text.replace(id.trim_end_matches('"'), name.trim_end_matches('"'));
         }
-        text
+        // Who joins in one change is told in the order of the ids, which is chance.
+        let mut lines: Vec<&str> = text.lines().collect();
+        let kind = |line: &str| line.split(',').next().map(str::to_owned);
+        for alike in lines.chunk_by_mut(|one, next| kind(one) == kind(next)) {
+            alike.sort_unstable();
+        }
+        lines.join("\n")
     }
 }
 
