@@ -65,9 +65,11 @@ export function scim(origin, token) {
 export async function scimCli(origin, token, ...words) {
   const cli = join(tools, "venv/bin/scim");
   const headers = `Authorization: Bearer ${token}`;
-  const answer = await run(cli, ["--url", `${origin}/scim/v2`, ...words],
-    { env: { ...process.env, SCIM_CLI_HEADERS: headers, NO_COLOR: "1" } });
-  return answer.stdout;
+  const answer = run(cli, ["--url", `${origin}/scim/v2`, ...words],
+    { timeout: 30_000, env: { ...process.env, SCIM_CLI_HEADERS: headers, NO_COLOR: "1" } });
+  // It reads what to send from there, unless that ends.
+  answer.child.stdin.end();
+  return (await answer).stdout;
 }
 
 let shared;
