@@ -20,6 +20,8 @@ CREATE TABLE tenant (
     retention_days  INTEGER NOT NULL DEFAULT 30,            -- until what was removed is purged; 0: at once
     removal_count   INTEGER NOT NULL DEFAULT 20,            -- removals within an hour beyond which they are unusual
     removal_percent INTEGER NOT NULL DEFAULT 25,            -- the same, of what there was
+    log_days        INTEGER NOT NULL DEFAULT 90,            -- until a line of the provisioning log is removed
+    keep_bodies     INTEGER NOT NULL DEFAULT 0,             -- 0 or 1: whether lines of what succeeded keep the bodies
     unusual_since   INTEGER                                 -- when removals were unusual: nothing is purged since; NULL: they aren't
 ) STRICT;
 
@@ -235,7 +237,7 @@ CREATE TABLE team_resource (
 CREATE INDEX team_resource_team ON team_resource (team, id);
 
 -- The provisioning log: one row for each SCIM request and its answer, refusals included. An administrator reads
--- it to learn why somebody is missing. Kept for 90 days, never updated, and free of tokens and passwords.
+-- it to learn why somebody is missing. Kept for the tenant's log_days, never updated, free of tokens and passwords.
 CREATE TABLE exchange (
     seq           INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of arrival in the log; never reused
     tenant        INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
@@ -245,9 +247,12 @@ CREATE TABLE exchange (
     request_id    TEXT    NOT NULL,  -- as in the answer's header and in the server's own log
     method        TEXT    NOT NULL,
     target        TEXT    NOT NULL,  -- path and query
+    deed          TEXT    NOT NULL CHECK (deed IN ('create', 'change', 'delete', 'read')), -- what method and target ask for
     action        TEXT    NOT NULL,  -- in words: deactivated user ana@example.com
     subject       TEXT,              -- id of the resource, where there is one
     status        INTEGER NOT NULL,  -- of the answer
+    first_event   INTEGER,           -- event.seq of the first change that it made; NULL: it made none
+    last_event    INTEGER,           -- … and of the last one; those between are its own, too
     scim_type     TEXT,              -- scimType of a refusal, where it has one
     detail        TEXT,              -- detail of a refusal
     duration_us   INTEGER NOT NULL,  -- microseconds
@@ -256,8 +261,13 @@ CREATE TABLE exchange (
     response_body TEXT
 ) STRICT;
 
+-- What the log is looked through by, newest first. All but the one of subjects grow at their ends alone, so a line costs
+-- them no page of its own. Refusals are few in most logs, so their index can have all that a search decides by.
 CREATE INDEX exchange_tenant ON exchange (tenant, seq);
-CREATE INDEX exchange_refused ON exchange (tenant, at) WHERE status >= 400;
+CREATE INDEX exchange_deed ON exchange (tenant, deed, seq);
+CREATE INDEX exchange_refused ON exchange (tenant, seq, at, status, deed) WHERE status >= 400;
+CREATE INDEX exchange_request ON exchange (tenant, request_id, seq);
+CREATE INDEX exchange_subject ON exchange (tenant, subject, seq) WHERE subject IS NOT NULL;
 
 -- The feed: one row for each change of a user, team, membership, role, team resource, token or setting, written in
 -- the transaction that makes it. Never updated, so who stored the last seq misses nothing and sees nothing twice.

@@ -33,9 +33,13 @@ pub struct Settings {
     pub retention_days: u32,
     /// From when on removals are unusual.
     pub removals: Limits,
+    /// Days after which a line of the provisioning log is removed; at least 1.
+    pub log_days: u32,
+    /// Whether the log keeps the bodies of what succeeded too: whole users, for who may see the settings.
+    pub keep_bodies: bool,
 }
 
-/// Longest retention, in days: ten years.
+/// Longest retention, in days, of what was removed and of the provisioning log: ten years.
 pub const RETENTION_MAX_DAYS: u32 = 3650;
 
 impl Default for Settings {
@@ -45,6 +49,8 @@ impl Default for Settings {
             returning_team: ReturningTeam::default(),
             retention_days: 30,
             removals: brake::DEFAULT_LIMITS,
+            log_days: 90,
+            keep_bodies: false,
         }
     }
 }

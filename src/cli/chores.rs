@@ -12,9 +12,10 @@ use super::now;
 use crate::error::Result;
 use crate::http::App;
 use crate::manage::archive;
+use crate::manage::log::forget_everywhere;
 use crate::store::backup;
 
-/// When the archive is first looked through for what is to be purged: not while all clients connect again.
+/// When archive and log are first looked through for what is to be purged: not while all clients connect again.
 const FIRST_PURGE: Duration = Duration::from_secs(60);
 
 /// How often after that. Retention is reckoned in days.
@@ -71,7 +72,7 @@ impl Chores {
     }
 }
 
-/// Purges what is due in all tenants.
+/// Purges what is due in all tenants, archive and log.
 pub(super) fn purge(app: &Arc<App>) -> Chore {
     let app = Arc::clone(app);
     Chore {
@@ -81,6 +82,9 @@ pub(super) fn purge(app: &Arc<App>) -> Chore {
                 Ok(0) => {}
                 Ok(count) => log::info!("purged {count} users and teams whose retention has ended"),
                 Err(error) => log::error!("{error}"),
+            }
+            if let Err(error) = forget_everywhere(&app.store, now()) {
+                log::error!("{error}");
             }
             PURGE_EVERY
         }),

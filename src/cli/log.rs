@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::table::{self, Format};
 use super::{Outcome, existing, tenant_named};
@@ -46,7 +45,7 @@ pub(super) fn run(data: &Path, format: Format, arguments: Arguments) -> Outcome 
         for line in &lines {
             match format {
                 Format::Table => writeln!(out, "{}", sentence(line))?,
-                Format::Json => writeln!(out, "{}", json_line(line))?,
+                Format::Json => writeln!(out, "{}", line.to_json())?,
             }
         }
         out.flush()?;
@@ -82,28 +81,4 @@ fn sentence(line: &Recorded) -> String {
         exchange.request_id
     ));
     table::printable(&text)
-}
-
-/// One line for programs.
-fn json_line(line: &Recorded) -> Value {
-    let exchange = &line.exchange;
-    json!({
-        "seq": line.seq,
-        "at": exchange.at.to_string(),
-        "tenant": line.tenant,
-        "token": line.token,
-        "address": exchange.address,
-        "requestId": exchange.request_id,
-        "method": exchange.method,
-        "target": exchange.target,
-        "action": exchange.action,
-        "subject": exchange.subject,
-        "status": exchange.status,
-        "scimType": exchange.scim_type,
-        "detail": exchange.detail,
-        "durationMs": exchange.duration_us as f64 / 1000.0,
-        "ignored": exchange.ignored,
-        "requestBody": exchange.request_body,
-        "responseBody": exchange.response_body,
-    })
 }

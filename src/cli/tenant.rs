@@ -54,6 +54,12 @@ struct Wanted {
     /// What to do with a roleName that no role is mapped to
     #[arg(long, value_enum)]
     unmapped_role: Option<Unmapped>,
+    /// Days until a line of the provisioning log is removed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(RETENTION_MAX_DAYS)))]
+    log_days: Option<u32>,
+    /// Whether the log keeps the bodies of requests that succeed, and of their answers: whole users
+    #[arg(long, value_enum)]
+    keep_bodies: Option<Switch>,
     /// Say that unusual removals were meant: what is due is purged again
     #[arg(long, value_enum)]
     removals: Option<Removals>,
@@ -80,6 +86,12 @@ enum Unmapped {
     Accept,
     /// Refuse the request
     Reject,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -146,6 +158,12 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
                     Unmapped::Accept => UnmappedRole::Accept,
                     Unmapped::Reject => UnmappedRole::Reject,
                 };
+            }
+            if let Some(days) = wanted.log_days {
+                settings.log_days = days;
+            }
+            if let Some(switch) = wanted.keep_bodies {
+                settings.keep_bodies = switch == Switch::On;
             }
             manage::settings::set(tx, tenant.id, OPERATOR, &settings)?;
             if let Some(Removals::Usual) = wanted.removals {

@@ -91,6 +91,10 @@ const TEMPLATES: &[(&str, &str)] = &[
         "overview.html",
         include_str!("../../static/pages/overview.html"),
     ),
+    (
+        "exchange.html",
+        include_str!("../../static/pages/exchange.html"),
+    ),
     ("pager.html", include_str!("../../static/pages/pager.html")),
     ("parts.html", include_str!("../../static/pages/parts.html")),
     (

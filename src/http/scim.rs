@@ -1,18 +1,20 @@
 //! The addresses under `/scim/v2`: queries and bodies in, SCIM JSON out (RFC 7644).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
 use super::App;
 use super::auth::{self, Caller};
 use super::request::{Head, Request, Response};
-use super::route::Scim;
+use super::route::{self, Route, Scim};
 use crate::error::{Error, Result};
 use crate::provision::{self, Answer, Call, Target};
 use crate::scim::message::{self, Projection, SearchRequest};
 use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery};
+use crate::store::exchanges::Exchange;
+use crate::store::tenants::Tenant;
 
 /// The media type of every answer, without parameters: Entra compares it as a string.
 const SCIM_JSON: &str = "application/scim+json";
@@ -112,10 +114,14 @@ fn listed(all: Vec<Value>, id: Option<&str>) -> Result<Value> {
 
 /// Everything that needs a token.
 fn serve(app: &App, head: &Head, body: Vec<u8>, resource: &Scim) -> Result<Answer> {
-    let call = Arc::new(call(app, head, body)?);
-    perform(app, head, resource, &call).map_err(|unrecorded| match unrecorded {
+    logged(app, head, resource, &Arc::new(call(app, head, body)?))
+}
+
+/// Does what the request asks, and sees to it that the log tells of it.
+fn logged(app: &App, head: &Head, resource: &Scim, call: &Arc<Call>) -> Result<Answer> {
+    perform(app, head, resource, call).map_err(|unrecorded| match unrecorded {
         Refused::Here(refusal) => {
-            provision::record_refusal(&app.store, &call, &refusal);
+            provision::record_refusal(&app.store, call, &refusal);
             refusal.into()
         }
         Refused::Recorded(error) => error,
@@ -260,8 +266,53 @@ fn described(app: &App, head: &Head, body: Vec<u8>, caller: &Caller) -> Call {
         target,
         base: base(app, head),
         body,
-        keep_bodies: app.keep_bodies,
+        keep_bodies: app.keep_bodies || caller.tenant.keep_bodies,
+        rehearsal: None,
     }
+}
+
+/// The line that the log would have if the request of `past` came now, by who looks at it `here`; nothing of it lasts.
+/// Headers are not kept with a line, so If-Match and If-None-Match count as not sent.
+///
+/// `None` where the line's target is none of SCIM's.
+pub(super) fn rehearse(
+    app: &App,
+    here: &Head,
+    tenant: &Tenant,
+    past: &Exchange,
+) -> Option<Exchange> {
+    let (path, query) = past.target.split_once('?').unwrap_or((&past.target, ""));
+    let head = Head {
+        method: past.method.clone(),
+        path: path.to_owned(),
+        query: query.to_owned(),
+        headers: vec![],
+        ..here.clone()
+    };
+    let Route::Scim(resource) = route::route(&head) else {
+        return None;
+    };
+    let line = Arc::new(OnceLock::new());
+    let call = Call {
+        tenant: tenant.id,
+        paused: tenant.paused.is_some(),
+        token: past.token,
+        now: here.now,
+        started: here.started,
+        address: past.address.clone(),
+        request_id: here.request_id.clone(),
+        method: past.method.clone(),
+        target: past.target.clone(),
+        base: base(app, here),
+        body: past.request_body.clone().unwrap_or_default().into_bytes(),
+        keep_bodies: true,
+        rehearsal: Some(Arc::clone(&line)),
+    };
+    // What came of it is in the line; an error of ours is in the server's log.
+    if let Err(error) = logged(app, &head, &resource, &Arc::new(call)) {
+        provision::refusal(error, &here.request_id);
+    }
+    line.get().cloned()
 }
 
 fn base(app: &App, head: &Head) -> String {

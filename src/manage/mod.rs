@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod advice;
 pub mod archive;
 pub mod event_words;
+pub mod log;
 pub mod passwords;
 pub mod role_rules;
 pub mod roles;

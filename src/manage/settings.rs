@@ -32,7 +32,7 @@ pub fn set(tx: &Tx<'_>, tenant: TenantId, actor: &str, wanted: &Settings) -> Res
 }
 
 /// Each setting by its name, as people and events write it.
-pub fn named(settings: &Settings) -> [(&'static str, Value); 5] {
+pub fn named(settings: &Settings) -> [(&'static str, Value); 7] {
     let returning_team = match settings.returning_team {
         ReturningTeam::Revive => "revive",
         ReturningTeam::Fresh => "fresh",
@@ -47,5 +47,7 @@ pub fn named(settings: &Settings) -> [(&'static str, Value); 5] {
         ("unmapped_role", json!(unmapped_role)),
         ("removal_count", json!(settings.removals.count)),
         ("removal_percent", json!(settings.removals.percent)),
+        ("log_days", json!(settings.log_days)),
+        ("keep_bodies", json!(settings.keep_bodies)),
     ]
 }

@@ -26,7 +26,7 @@ pub fn bulk(store: &Store, call: Arc<Call>) -> Result<Answer> {
         let request = BulkRequest::read(message::parse_json(&call.body)?)?;
         let steps = request.steps();
         let mut bulk = Bulk::prepare(request, call.clone());
-        store.write(call.now, move |tx| {
+        call.clone().write(store, move |tx| {
             bulk.run(tx, &steps)?;
             bulk.outcome().recorded(tx, &call)
         })

@@ -1,5 +1,6 @@
 //! One SCIM request on its way into the provisioning log.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -35,14 +36,39 @@ pub struct Call {
     pub base: String,
     /// The request's body as sent, empty where there is none.
     pub body: Vec<u8>,
-    /// Whether bodies of what succeeds are kept too (`serve --dev`).
+    /// Whether bodies of what succeeds are kept too (`serve --dev`, or the tenant's setting).
     pub keep_bodies: bool,
+    /// Set for a rehearsal: nothing that it changes lasts, and its line goes in here and not into the log.
+    pub rehearsal: Option<Arc<OnceLock<Exchange>>>,
 }
 
 impl Call {
     /// Who an event names as its cause.
     pub(super) fn actor(&self) -> String {
         format!("token:{}", self.token)
+    }
+
+    /// Runs a change of this request as one transaction; of a rehearsal it is rolled back.
+    pub(super) fn write(
+        &self,
+        store: &Store,
+        change: impl FnOnce(&Tx<'_>) -> Result<Answer> + Send + 'static,
+    ) -> Result<Answer> {
+        if self.rehearsal.is_some() {
+            store.rehearse(self.now, change)
+        } else {
+            store.write(self.now, change)
+        }
+    }
+
+    /// The line for the log; none of a rehearsal, which keeps it for who asked.
+    fn unless_rehearsed(&self, line: Exchange) -> Option<Exchange> {
+        let Some(place) = &self.rehearsal else {
+            return Some(line);
+        };
+        // Empty until now: each call has one line.
+        let _ = place.set(line);
+        None
     }
 
     /// The same client's call of one operation within a bulk request. It begins now.
@@ -60,6 +86,8 @@ impl Call {
             base: self.base.clone(),
             body,
             keep_bodies: self.keep_bodies,
+            // The line of the whole is the one that a rehearsal is asked for.
+            rehearsal: self.rehearsal.as_ref().map(|_| Arc::default()),
         }
     }
 
@@ -116,13 +144,17 @@ impl Outcome {
 
     /// Writes the log line in the transaction of the change itself.
     pub(super) fn recorded(self, tx: &Tx<'_>, call: &Call) -> Result<Answer> {
-        exchanges::insert(tx, &secrets::masked(self.exchange(call)))?;
+        if let Some(line) = call.unless_rehearsed(secrets::masked(self.exchange(call))) {
+            exchanges::insert(tx, &line)?;
+        }
         Ok(self.answer)
     }
 
     /// Hands the log line of a read to the writer's queue.
     pub(super) fn noted(self, store: &Store, call: &Call) -> Answer {
-        store.record(secrets::masked(self.exchange(call)));
+        if let Some(line) = call.unless_rehearsed(secrets::masked(self.exchange(call))) {
+            store.record(line);
+        }
         self.answer
     }
 }
@@ -144,12 +176,17 @@ pub(super) fn refusing(
 
 /// Logs a request that was refused, with its body: an administrator reads this to learn what to mend.
 pub fn record_refusal(store: &Store, call: &Call, refusal: &ScimError) {
-    store.record(refused(call, refusal));
+    if let Some(line) = call.unless_rehearsed(refused(call, refusal)) {
+        store.record(line);
+    }
 }
 
 /// The same for a part of a request, in the transaction of the rest.
 pub(super) fn record_refused_part(tx: &Tx<'_>, call: &Call, refusal: &ScimError) -> Result<()> {
-    exchanges::insert(tx, &refused(call, refusal))
+    match call.unless_rehearsed(refused(call, refusal)) {
+        Some(line) => exchanges::insert(tx, &line),
+        None => Ok(()),
+    }
 }
 
 fn refused(call: &Call, refusal: &ScimError) -> Exchange {

@@ -28,6 +28,7 @@ pub use bulk::bulk;
 use change::Change;
 pub use exchange::{Call, record_refusal};
 use exchange::{Outcome, refusing};
+pub use secrets::lost;
 
 /// What a request is answered with; `http` turns it into bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -153,7 +154,7 @@ fn change(
 ) -> Result<Answer> {
     refusing(store, &call.clone(), || {
         let change = read(&call)?;
-        store.write(call.now, move |tx| {
+        call.clone().write(store, move |tx| {
             change
                 .perform(tx, &call, &projection, if_match.as_deref())?
                 .recorded(tx, &call)

@@ -32,6 +32,31 @@ pub(super) fn masked(exchange: Exchange) -> Exchange {
     }
 }
 
+/// Why a line as it is kept can't be asked again: what of its request the log doesn't have. `None` where it has all.
+pub fn lost(line: &Exchange) -> Option<&'static str> {
+    let body = line.request_body.as_deref().unwrap_or_default();
+    let needs_body = ["POST", "PUT", "PATCH"].contains(&line.method.as_str());
+    match line.status {
+        401 => return Some("its token was refused before the request was read"),
+        408 | 413 => return Some("its body was never read to the end"),
+        412 | 415 => return Some("it was refused for a header, and headers are not kept"),
+        _ => {}
+    }
+    if line.target.contains(MASK) {
+        Some("a secret in its address is hidden")
+    } else if body.starts_with("(not kept: ") {
+        Some("its body may hold a secret and is not kept")
+    } else if body.len() > BODY_MAX_BYTES {
+        Some("its body is long, and only the beginning is kept")
+    } else if needs_body && body.is_empty() {
+        Some(
+            "its body is not kept: bodies of what succeeds are kept only where the tenant is set to",
+        )
+    } else {
+        None
+    }
+}
+
 fn speaks_of_password(text: &str) -> bool {
     text.to_ascii_lowercase().contains("password")
 }

@@ -126,7 +126,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Recorded> {
 
 /// Appends, and returns the event's place in the feed.
 pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
-    tx.conn
+    let seq = tx
+        .conn
         .prepare_cached(
             "INSERT INTO event (tenant, at, actor, kind, subject, object, before, after)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -144,7 +145,10 @@ pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
                 after
             ])
         })
-        .doing("recording an event")
+        .doing("recording an event")?;
+    let first = tx.events.get().map_or(seq, |(first, _)| first);
+    tx.events.set(Some((first, seq)));
+    Ok(seq)
 }
 
 /// A tenant's newest event's place in the feed; 0 where there is none.
@@ -154,6 +158,18 @@ pub fn newest(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<i64> {
         .prepare_cached("SELECT coalesce(max(seq), 0) FROM event WHERE tenant = ?")
         .and_then(|mut statement| statement.query_row([tenant], |row| row.get(0)))
         .doing("reading the newest event")
+}
+
+/// Up to `limit` of those from the first to the last place, both included, oldest first.
+pub fn between(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    (first, last): (i64, i64),
+    limit: usize,
+) -> Result<Vec<Recorded>> {
+    let mut found = after(snapshot, tenant, first - 1, None, limit)?;
+    found.retain(|event| event.seq <= last);
+    Ok(found)
 }
 
 /// A tenant's last one.

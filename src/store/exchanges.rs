@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{Params, Row};
+use serde_json::{Value, json};
 
 use super::column::{Json, Millis};
 use super::tokens::{self, Use};
@@ -9,8 +10,49 @@ use super::{Snapshot, TenantId, Tx};
 use crate::error::{Doing, Result};
 use crate::scim::ScimType;
 
-/// How long a line is kept, in milliseconds: 90 days.
-const KEPT_MILLIS: i64 = 90 * 24 * 60 * 60 * 1000;
+/// Milliseconds of a day.
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A new user or team.
+    Create,
+    /// Another version of one, or many operations at once.
+    Change,
+    /// One to be gone.
+    Delete,
+    /// To see one, or which there are.
+    Read,
+}
+
+impl Deed {
+    /// Every one.
+    pub const ALL: [Deed; 4] = [Deed::Create, Deed::Change, Deed::Delete, Deed::Read];
+
+    /// What `method` asks for at `target`, a path with or without a query.
+    pub fn of(method: &str, target: &str) -> Deed {
+        let path = target.split('?').next().unwrap_or_default();
+        match method {
+            "POST" if path.ends_with("/.search") => Deed::Read,
+            "POST" if path.ends_with("/Bulk") => Deed::Change,
+            "POST" => Deed::Create,
+            "PUT" | "PATCH" => Deed::Change,
+            "DELETE" => Deed::Delete,
+            _ => Deed::Read,
+        }
+    }
+
+    /// As the file has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Deed::Create => "create",
+            Deed::Change => "change",
+            Deed::Delete => "delete",
+            Deed::Read => "read",
+        }
+    }
+}
 
 /// One exchange. Carries no token and no password, ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +100,36 @@ pub struct Recorded {
     pub tenant: String,
     /// The token's label.
     pub token: String,
+    /// Places in the feed of its first and last event, where it changed something; those between are its own, too.
+    pub events: Option<(i64, i64)>,
     /// The exchange.
     pub exchange: Exchange,
+}
+
+impl Recorded {
+    /// The line as downloads and the command line show it.
+    pub fn to_json(&self) -> Value {
+        let exchange = &self.exchange;
+        json!({
+            "seq": self.seq,
+            "at": exchange.at.to_string(),
+            "tenant": self.tenant,
+            "token": self.token,
+            "address": exchange.address,
+            "requestId": exchange.request_id,
+            "method": exchange.method,
+            "target": exchange.target,
+            "action": exchange.action,
+            "subject": exchange.subject,
+            "status": exchange.status,
+            "scimType": exchange.scim_type,
+            "detail": exchange.detail,
+            "durationMs": exchange.duration_us as f64 / 1000.0,
+            "ignored": exchange.ignored,
+            "requestBody": exchange.request_body,
+            "responseBody": exchange.response_body,
+        })
+    }
 }
 
 const COLUMNS: &str = "exchange.tenant, exchange.token, exchange.at, exchange.address, exchange.request_id, \
@@ -109,14 +179,16 @@ fn scim_type(name: &str) -> Option<&'static str> {
         .find(|known| *known == name)
 }
 
-/// Writes one in this transaction; also sets the token's last use (at most once a minute). Takes up to two of the
-/// tenant's lines away that are older than 90 days, so that the log ends by itself and no one has to wait for that.
+/// Writes one in this transaction, with the events that this transaction wrote since its last line; also sets the
+/// token's last use (at most once a minute).
 pub fn insert(tx: &Tx<'_>, exchange: &Exchange) -> Result<()> {
+    let (first_event, last_event) = tx.events.take().unzip();
     tx.conn
         .prepare_cached(
-            "INSERT INTO exchange (tenant, token, at, address, request_id, method, target, action, subject, status,
-                                   scim_type, detail, duration_us, ignored, request_body, response_body)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO exchange (tenant, token, at, address, request_id, method, target, deed, action, subject, status,
+                                   first_event, last_event, scim_type, detail, duration_us, ignored, request_body,
+                                   response_body)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .and_then(|mut statement| {
             statement.execute(rusqlite::params![
@@ -127,9 +199,12 @@ pub fn insert(tx: &Tx<'_>, exchange: &Exchange) -> Result<()> {
                 exchange.request_id,
                 exchange.method,
                 exchange.target,
+                Deed::of(&exchange.method, &exchange.target).as_str(),
                 exchange.action,
                 exchange.subject,
                 exchange.status,
+                first_event,
+                last_event,
                 exchange.scim_type,
                 exchange.detail,
                 exchange.duration_us,
@@ -145,18 +220,26 @@ pub fn insert(tx: &Tx<'_>, exchange: &Exchange) -> Result<()> {
         address: &exchange.address,
         answered: exchange.status < 400,
     };
-    tokens::used(tx, exchange.tenant, &shown)?;
+    tokens::used(tx, exchange.tenant, &shown)
+}
+
+/// Removes up to `limit` of a tenant's lines that are older than its `log_days`, the oldest first; answers how many.
+pub fn forget(tx: &Tx<'_>, tenant: TenantId, limit: usize) -> Result<usize> {
     tx.conn
         .prepare_cached(
-            "DELETE FROM exchange WHERE at < ?2 AND seq IN
-                 (SELECT seq FROM exchange WHERE tenant = ?1 ORDER BY seq LIMIT 2)",
+            "DELETE FROM exchange WHERE seq IN (SELECT seq FROM exchange WHERE tenant = ?1 ORDER BY seq LIMIT ?3)
+                 AND at < ?2 - (SELECT log_days FROM tenant WHERE id = ?1) * ?4",
         )
         .and_then(|mut statement| {
-            let oldest_kept = exchange.at.as_millisecond() - KEPT_MILLIS;
-            statement.execute((exchange.tenant, oldest_kept))
+            statement.execute((tenant, Millis(tx.now), limit as i64, DAY_MILLIS))
         })
-        .doing("removing old exchanges")?;
-    Ok(())
+        .doing("removing old lines of the provisioning log")
+}
+
+/// One by its place.
+pub fn get(snapshot: &Snapshot<'_>, tenant: TenantId, seq: i64) -> Result<Option<Recorded>> {
+    let which = "exchange.tenant = ? AND exchange.seq = ?";
+    Ok(select(snapshot, which, (tenant, seq))?.pop())
 }
 
 /// Up to `limit` of those after `after`, oldest first; all tenants where `tenant` is None.
@@ -202,21 +285,6 @@ pub fn last(
     Ok(recorded)
 }
 
-/// The last `limit` of a tenant's that were refused, at `since` or later; newest first.
-pub fn refused(
-    snapshot: &Snapshot<'_>,
-    tenant: TenantId,
-    since: Timestamp,
-    limit: usize,
-) -> Result<Vec<Recorded>> {
-    select(
-        snapshot,
-        "exchange.tenant = ? AND exchange.status >= 400 AND exchange.at >= ?
-         ORDER BY exchange.at DESC, exchange.seq DESC LIMIT ?",
-        (tenant, Millis(since), limit as i64),
-    )
-}
-
 fn select(
     snapshot: &Snapshot<'_>,
     which: &'static str,
@@ -226,7 +294,7 @@ fn select(
     snapshot
         .conn
         .prepare_cached(&format!(
-            "SELECT {COLUMNS}, exchange.seq, tenant.name AS tenant_name,
+            "SELECT {COLUMNS}, exchange.seq, exchange.first_event, exchange.last_event, tenant.name AS tenant_name,
                     coalesce((SELECT label FROM token WHERE token.id = exchange.token), '') AS token_label
              FROM exchange JOIN tenant ON tenant.id = exchange.tenant WHERE {which}"
         ))
@@ -236,6 +304,7 @@ fn select(
                     seq: row.get("seq")?,
                     tenant: row.get("tenant_name")?,
                     token: row.get("token_label")?,
+                    events: row.get::<_, Option<i64>>("first_event")?.zip(row.get("last_event")?),
                     exchange: from_row(row)?,
                 })
             };
@@ -276,6 +345,7 @@ mod tests {
             seq: 1,
             tenant: "acme".to_owned(),
             token: "entra".to_owned(),
+            events: None,
             exchange: written,
         };
         assert_eq!(recorded, [expected]);
@@ -314,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_older_than_90_days_go_two_at_a_time_and_their_tenants_alone() {
+    fn lines_older_than_the_log_is_kept_go_and_their_tenants_alone() {
         let fixture = fixture();
         let (ours, theirs) = (fixture.tenant, tenant(&fixture.store, "other"));
         let days = |days: i64| at(days * 24 * 60 * 60);
@@ -336,12 +406,17 @@ mod tests {
                 .write(at(0), move |tx| insert(tx, &exchange))
                 .unwrap();
         }
+        let mut removed = vec![];
+        for day in [90, 91, 91] {
+            let forget = move |tx: &Tx<'_>| forget(tx, ours, 2);
+            removed.push(fixture.store.write(days(day), forget).unwrap());
+        }
         let left = fixture
             .store
             .read(|snapshot| last(snapshot, None, 10))
             .unwrap();
         let seqs: Vec<i64> = left.iter().map(|recorded| recorded.seq).collect();
-        assert_eq!(seqs, [1, 5, 6, 7]);
+        assert_eq!((removed, seqs), (vec![0, 2, 1], vec![1, 5, 6, 7]));
     }
 
     #[test]

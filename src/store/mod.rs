@@ -7,6 +7,7 @@
 //! Functions give an `Option`, a `bool` or [`Error::Internal`](crate::error::Error::Internal). Refusing a client, in
 //! words, is left to `provision`.
 
+use std::cell::Cell;
 use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
@@ -23,6 +24,7 @@ mod column;
 mod connection;
 pub mod directory;
 pub mod events;
+pub mod exchange_search;
 pub mod exchanges;
 mod filter;
 mod function;
@@ -74,6 +76,8 @@ pub struct Tx<'a> {
     snapshot: Snapshot<'a>,
     /// The time that every row written by it carries, in whole milliseconds as the rows keep it.
     pub now: Timestamp,
+    /// Places in the feed of the first and the last event since the write began, or since its last line in the log.
+    events: Cell<Option<(i64, i64)>>,
 }
 
 impl<'a> Tx<'a> {
@@ -82,6 +86,7 @@ impl<'a> Tx<'a> {
         Tx {
             snapshot: Snapshot { conn },
             now,
+            events: Cell::default(),
         }
     }
 
@@ -92,8 +97,12 @@ impl<'a> Tx<'a> {
     ///
     /// Where the whole transaction is lost.
     pub fn part<T>(&self, part: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<Result<T>> {
+        let events = self.events.get();
         writer::in_savepoint(self.conn, "part", || {
             let result = part(self);
+            if result.is_err() {
+                self.events.set(events);
+            }
             (result.is_ok(), result)
         })
     }
@@ -134,6 +143,15 @@ impl Store {
         change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.writer.write(now, change)
+    }
+
+    /// Runs `change` as [`Store::write`] does, and rolls it back all the same: what it would have come to.
+    pub fn rehearse<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.rehearse(now, change)
     }
 
     /// Runs `question` on one snapshot. Waits for a connection where all readers are busy.

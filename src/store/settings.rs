@@ -12,7 +12,8 @@ pub fn read(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Settings> {
     snapshot
         .conn
         .prepare_cached(
-            "SELECT unmapped_role, returning_team, retention_days, removal_count, removal_percent
+            "SELECT unmapped_role, returning_team, retention_days, removal_count, removal_percent, log_days,
+                    keep_bodies
              FROM tenant WHERE id = ?",
         )
         .and_then(|mut statement| {
@@ -25,6 +26,8 @@ pub fn read(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Settings> {
                         count: row.get::<_, u32>(3)?.into(),
                         percent: row.get::<_, u32>(4)?.into(),
                     },
+                    log_days: row.get(5)?,
+                    keep_bodies: row.get(6)?,
                 })
             })
         })
@@ -41,7 +44,7 @@ pub fn write(tx: &Tx<'_>, tenant: TenantId, settings: &Settings) -> Result<()> {
     tx.conn
         .prepare_cached(
             "UPDATE tenant SET unmapped_role = ?, returning_team = ?, retention_days = ?, removal_count = ?,
-                               removal_percent = ? WHERE id = ?",
+                               removal_percent = ?, log_days = ?, keep_bodies = ? WHERE id = ?",
         )
         .and_then(|mut statement| {
             statement.execute((
@@ -50,6 +53,8 @@ pub fn write(tx: &Tx<'_>, tenant: TenantId, settings: &Settings) -> Result<()> {
                 settings.retention_days,
                 bounded(settings.removals.count),
                 bounded(settings.removals.percent),
+                settings.log_days,
+                settings.keep_bodies,
                 tenant,
             ))
         })

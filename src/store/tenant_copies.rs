@@ -33,7 +33,8 @@ const TABLES: &[Table] = &[
         rows: "SELECT json_object('name', name, 'created', created, 'paused', paused,
                    'default_role', (SELECT role.name FROM role WHERE role.id = tenant.default_role),
                    'unmapped_role', unmapped_role, 'returning_team', returning_team, 'retention_days', retention_days,
-                   'removal_count', removal_count, 'removal_percent', removal_percent, 'unusual_since', unusual_since)
+                   'removal_count', removal_count, 'removal_percent', removal_percent, 'unusual_since', unusual_since,
+                   'log_days', log_days, 'keep_bodies', keep_bodies)
                FROM tenant WHERE id = ?1",
         // Once its roles are there, see `finish`.
         insert: "UPDATE tenant SET
@@ -41,6 +42,7 @@ const TABLES: &[Table] = &[
                      unmapped_role = ?2 ->> '$.tenant.unmapped_role', returning_team = ?2 ->> '$.tenant.returning_team',
                      retention_days = ?2 ->> '$.tenant.retention_days', removal_count = ?2 ->> '$.tenant.removal_count',
                      removal_percent = ?2 ->> '$.tenant.removal_percent', unusual_since = ?2 ->> '$.tenant.unusual_since',
+                     log_days = ?2 ->> '$.tenant.log_days', keep_bodies = ?2 ->> '$.tenant.keep_bodies',
                      default_role = (SELECT role.id FROM role
                                      WHERE role.tenant = ?1 AND role.name = ?2 ->> '$.tenant.default_role')
                  WHERE id = ?1",
@@ -324,7 +326,7 @@ mod tests {
     /// Tables that no copy has, each for a reason.
     const LEFT_OUT: &[&str] = &[
         "connection", // its secret is sealed for this tenant under this server's key, and opens nowhere else
-        "exchange", // the provisioning log: up to 90 days of bodies, of no use to the tenant's life elsewhere
+        "exchange", // the provisioning log: its days of bodies, of no use to the tenant's life elsewhere
         "resource_value", // made of the documents
         "tally",    // made of the rows
         "session",  // who is signed in here

@@ -19,9 +19,11 @@ pub struct Tenant {
     pub created: Timestamp,
     /// Since when SCIM is answered 503.
     pub paused: Option<Timestamp>,
+    /// Its setting of this name: here, because each SCIM request needs it.
+    pub keep_bodies: bool,
 }
 
-const COLUMNS: &str = "id, name, created, paused";
+const COLUMNS: &str = "id, name, created, paused, keep_bodies";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Tenant> {
     Ok(Tenant {
@@ -29,6 +31,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Tenant> {
         name: row.get(1)?,
         created: row.get::<_, Millis>(2)?.0,
         paused: row.get::<_, Option<Millis>>(3)?.map(|at| at.0),
+        keep_bodies: row.get(4)?,
     })
 }
 

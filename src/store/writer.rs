@@ -147,13 +147,32 @@ impl Writer {
         now: Timestamp,
         change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.run(now, change, Result::is_ok)
+    }
+
+    /// See [`Store::rehearse`](super::Store::rehearse).
+    pub fn rehearse<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.run(now, change, |_| false)
+    }
+
+    /// Hands a change to the thread and waits for it; `lasts` says of its result whether it is kept.
+    fn run<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
+        lasts: fn(&Result<T>) -> bool,
+    ) -> Result<T> {
         let (answer, answered) = mpsc::sync_channel(1);
         let run = move |tx: &Tx<'_>| -> Outcome {
             // A panicking statement has been reset by the unwinding, and the savepoint undoes the rest.
             let result = catch_unwind(AssertUnwindSafe(|| change(tx))).unwrap_or_else(|panic| {
                 Err(message(&*panic)).doing("changing the database (it panicked)")
             });
-            let keep = result.is_ok();
+            let keep = lasts(&result);
             // Nobody may be waiting any more, which is no reason to fail.
             (keep, Box::new(move || drop(answer.send(result))))
         };

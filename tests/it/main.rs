@@ -27,6 +27,7 @@ mod history; // how users and teams were, and what was different between two tim
 mod isolation; // one tenant's token with another tenant's ids
 mod lifecycle; // what goes and comes back: archive, restore, retention, undo
 mod log; // what the provisioning log says, and what must never be in it
+mod log_page; // the provisioning log in a browser: lines, filters, explanations, dry runs
 mod openapi; // static/openapi.json against what is served
 mod pages; // all settings pages at once: markup, forms from elsewhere, other tenants
 mod patches; // what PATCH does: data/patch/*.json

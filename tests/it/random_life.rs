@@ -94,6 +94,7 @@ pub fn call(tenant: TenantId, now: Timestamp, body: &str) -> Arc<Call> {
         base: "https://scim.example/scim/v2".to_owned(),
         body: body.into(),
         keep_bodies: false,
+        rehearsal: None,
     })
 }
 

@@ -57,6 +57,7 @@ impl World {
             base: "https://scim.example/scim/v2".to_owned(),
             body: body.into(),
             keep_bodies: false,
+            rehearsal: None,
         })
     }
 

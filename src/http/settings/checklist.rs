@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::http::html::moment;
 use crate::manage::advice;
 use crate::scim::schema::Kind;
-use crate::store::exchanges::{self, Recorded};
+use crate::store::exchange_search;
+use crate::store::exchanges::Recorded;
 use crate::store::milestones::{self, Milestone};
 use crate::store::tokens::{State, Token};
 use crate::store::{Snapshot, TenantId};
@@ -38,7 +39,7 @@ pub(super) fn look(
     let at = |milestone: &Option<Milestone>| milestone.as_ref().map(|met| met.at);
     let times = [made, tested, at(&user), at(&group), at(&role)];
     let since = times.iter().flatten().max().copied();
-    let refused = exchanges::refused(
+    let refused = exchange_search::refused(
         snapshot,
         tenant,
         since.unwrap_or(Timestamp::UNIX_EPOCH),

@@ -4,13 +4,15 @@ use minijinja::context;
 use minijinja::value::Value;
 
 use super::Visit;
+use super::log::cut;
 use crate::error::Result;
 use crate::http::html::{encoded, moment};
 use crate::http::request::Response;
 use crate::manage::event_words::{self, Piece};
+use crate::manage::log;
 use crate::scim::schema::Kind;
 use crate::store::events::{self, KINDS, Recorded, Selection};
-use crate::store::{Snapshot, TenantId, archive, resources};
+use crate::store::{Snapshot, TenantId};
 
 /// Events on a page.
 const ON_A_PAGE: usize = 50;
@@ -51,7 +53,8 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
     visit.show("events.html", "Events", context)
 }
 
-fn row(snapshot: &Snapshot<'_>, tenant: TenantId, event: &Recorded) -> Result<Value> {
+/// An event as the template shows it.
+pub(super) fn row(snapshot: &Snapshot<'_>, tenant: TenantId, event: &Recorded) -> Result<Value> {
     let piece = |piece: &Piece| match piece {
         Piece::Words(words) => context! { words => words.as_str(), page => "" },
         Piece::Named(kind, name, id) => context! {
@@ -61,6 +64,7 @@ fn row(snapshot: &Snapshot<'_>, tenant: TenantId, event: &Recorded) -> Result<Va
         },
     };
     let sentence = event_words::sentence(snapshot, tenant, event)?;
+    let cut = |text: String| cut(&text, SHOWN_MAX_CHARS);
     let difference = |one: event_words::Difference| {
         context! {
             attribute => one.attribute,
@@ -78,28 +82,14 @@ fn row(snapshot: &Snapshot<'_>, tenant: TenantId, event: &Recorded) -> Result<Va
     })
 }
 
-fn cut(text: String) -> String {
-    match text.char_indices().nth(SHOWN_MAX_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}
-
 /// What `about` means as an event's subject: the id of the user or team of this name, live or archived, else as it stands
 /// (an id, the name of a role or setting).
 fn subject(snapshot: &Snapshot<'_>, tenant: TenantId, about: &str) -> Result<String> {
     if about.is_empty() {
         return Ok(String::new());
     }
-    for kind in [Kind::User, Kind::Group] {
-        if let Some(live) = resources::by_name(snapshot, tenant, kind, about)? {
-            return Ok(live.id);
-        }
-    }
-    for kind in [Kind::User, Kind::Group] {
-        if let Some(archived) = archive::by_name(snapshot, tenant, kind, about)? {
-            return Ok(archived.stored.id);
-        }
+    if let Some(subject) = log::subject(snapshot, tenant, about)? {
+        return Ok(subject.stored.id);
     }
     Ok(about.to_owned())
 }

@@ -11,6 +11,7 @@ mod backup;
 mod checklist;
 mod danger;
 mod events;
+mod exchange;
 mod guides;
 mod history;
 mod listing;
@@ -101,6 +102,8 @@ fn serve(visit: &Visit<'_>, page: &Settings) -> Result<Response> {
         Settings::People => people::answer(visit),
         Settings::Person(id) => person::answer(visit, id),
         Settings::Log => log::answer(visit),
+        Settings::LogDownload => log::download(visit),
+        Settings::Exchange(seq) => exchange::answer(visit, seq),
         Settings::Undo => undo::answer(visit),
         Settings::Events => events::answer(visit),
         Settings::Apps => apps::answer(visit),

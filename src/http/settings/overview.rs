@@ -12,7 +12,7 @@ use crate::manage;
 use crate::scim::schema::Kind;
 use crate::store::events::{self, Recorded};
 use crate::store::tokens::{self, State, TokenKind};
-use crate::store::{Snapshot, exchanges, removals, resources, roles};
+use crate::store::{Snapshot, exchange_search, exchanges, removals, resources, roles};
 
 const HERE: &str = "/settings";
 
@@ -50,7 +50,7 @@ fn show(visit: &Visit<'_>) -> Result<Response> {
             .filter(|token| token.state(visit.head.now) == State::Valid)
             .count();
         let request = exchanges::last(snapshot, Some(tenant), 1)?.pop();
-        let refused = exchanges::refused(snapshot, tenant, Timestamp::UNIX_EPOCH, 1)?;
+        let refused = exchange_search::refused(snapshot, tenant, Timestamp::UNIX_EPOCH, 1)?;
         Ok(context! {
             provisioning => if scim.is_empty() {
                 "off"

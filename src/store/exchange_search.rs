@@ -1,0 +1,425 @@
+//! Looking through the provisioning log, from the newest line back or from a line on.
+//!
+//! Each search takes the one index that leaves the fewest lines and decides the rest line by line. How many lines that
+//! may be has a bound, so that a page over a million lines opens as fast as one over ten: a search that finds too
+//! little within the bound says from where to look further.
+
+use jiff::Timestamp;
+use rusqlite::types::Value as Column;
+use rusqlite::{OptionalExtension, Row, Rows};
+
+use super::column::Millis;
+use super::exchanges::{self, Deed, Recorded};
+use super::{Snapshot, TenantId};
+use crate::error::{Doing, Result};
+
+/// Lines that one search looks at.
+const MOST_LINES: usize = 20_000;
+
+/// Lines whose text one search for words looks at: all of each has to be read.
+const MOST_LINES_OF_TEXT: usize = 8_000;
+
+/// Bytes of text that one search for words looks at.
+const MOST_TEXT: usize = 1024 * 1024;
+
+/// Lines stand in the order in which requests were done with, and carry the time at which they came: for so long, in
+/// milliseconds, a request may take, and still be found by its time.
+const SLACK_MILLIS: i64 = 2 * 60 * 1000;
+
+/// Which lines are wanted: those that fulfil all of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// `Some(true)`: refused; `Some(false)`: done.
+    pub refused: Option<bool>,
+    /// What was asked for.
+    pub deed: Option<Deed>,
+    /// The id of the user or team that it was done to.
+    pub subject: Option<String>,
+    /// The request's id.
+    pub request_id: Option<String>,
+    /// Words in what was done, in the reason of a refusal or in the request's body, in any case.
+    pub words: Option<String>,
+    /// Came at this time or later.
+    pub from: Option<Timestamp>,
+    /// Came at this time or earlier.
+    pub to: Option<Timestamp>,
+}
+
+/// Where to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// At those before a place, the newest first; before none: from the end on.
+    Older(Option<i64>),
+    /// At those after a place, the oldest first.
+    Newer(i64),
+}
+
+/// Why a search ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// There are no further lines.
+    Last,
+    /// As many were found as wanted; there are more beyond this place.
+    Full(i64),
+    /// As many were looked at as one search may; there may be more beyond this place.
+    Bound(i64),
+}
+
+/// The places of up to `limit` lines that fulfil `filter`, in the order of looking, and why these are all.
+pub fn search(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    filter: &Filter,
+    direction: Direction,
+    limit: usize,
+) -> Result<(Vec<i64>, End)> {
+    let most = match filter.words {
+        Some(_) => MOST_LINES_OF_TEXT,
+        None => MOST_LINES,
+    };
+    within(most, snapshot, tenant, filter, direction, limit)
+}
+
+/// The last `limit` lines that were refused, at `since` or later; newest first.
+pub fn refused(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    since: Timestamp,
+    limit: usize,
+) -> Result<Vec<Recorded>> {
+    let filter = Filter {
+        refused: Some(true),
+        from: Some(since),
+        ..Filter::default()
+    };
+    let (places, _) = search(snapshot, tenant, &filter, Direction::Older(None), limit)?;
+    read(snapshot, tenant, &places)
+}
+
+/// The lines at these places; those that are gone are left out.
+pub fn read(snapshot: &Snapshot<'_>, tenant: TenantId, places: &[i64]) -> Result<Vec<Recorded>> {
+    let mut lines = Vec::with_capacity(places.len());
+    for place in places {
+        lines.extend(exchanges::get(snapshot, tenant, *place)?);
+    }
+    Ok(lines)
+}
+
+/// The same search, looking at up to `most` lines.
+fn within(
+    most: usize,
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    filter: &Filter,
+    direction: Direction,
+    limit: usize,
+) -> Result<(Vec<i64>, End)> {
+    let (index, which, value) = narrowest(filter);
+    let (mut low, mut high) = (i64::MIN, i64::MAX);
+    if let Some(from) = filter.from {
+        low = place(snapshot, tenant, from.as_millisecond() - SLACK_MILLIS)?;
+    }
+    if let Some(to) = filter.to {
+        high = place(snapshot, tenant, to.as_millisecond() + SLACK_MILLIS)?;
+    }
+    let order = match direction {
+        Direction::Older(before) => {
+            high = high.min(before.unwrap_or(i64::MAX));
+            "DESC"
+        }
+        Direction::Newer(after) => {
+            low = low.max(after.saturating_add(1));
+            "ASC"
+        }
+    };
+    // SQLite looks a line up only for what its index hasn't got: for these two, only where they are asked for.
+    let sql = format!(
+        "SELECT seq, at, status, deed, iif(?5, subject, NULL),
+                iif(?6, action || char(10) || coalesce(detail, '') || char(10) || coalesce(request_body, ''), '')
+         FROM exchange INDEXED BY {index}
+         WHERE tenant = ?1 AND {which} AND seq >= ?3 AND seq < ?4 ORDER BY seq {order} LIMIT ?7"
+    );
+    let mut statement = snapshot
+        .conn
+        .prepare_cached(&sql)
+        .doing("looking through the provisioning log")?;
+    statement
+        .query((
+            tenant,
+            value,
+            low,
+            high,
+            filter.subject.is_some(),
+            filter.words.is_some(),
+            most as i64,
+        ))
+        .and_then(|rows| walk(rows, filter, limit, most))
+        .doing("looking through the provisioning log")
+}
+
+/// The index that leaves the fewest lines, its condition, and the value that this has for `?2`.
+fn narrowest(filter: &Filter) -> (&'static str, &'static str, Column) {
+    let text = |text: &str| Column::Text(text.to_owned());
+    if let Some(id) = &filter.request_id {
+        ("exchange_request", "request_id = ?2", text(id))
+    } else if let Some(id) = &filter.subject {
+        ("exchange_subject", "subject = ?2", text(id))
+    } else if filter.refused == Some(true) {
+        (
+            "exchange_refused",
+            "status >= 400 AND ?2 IS NULL",
+            Column::Null,
+        )
+    } else if let Some(deed) = filter.deed {
+        ("exchange_deed", "deed = ?2", text(deed.as_str()))
+    } else {
+        ("exchange_tenant", "?2 IS NULL", Column::Null)
+    }
+}
+
+fn walk(
+    mut rows: Rows<'_>,
+    filter: &Filter,
+    limit: usize,
+    most: usize,
+) -> rusqlite::Result<(Vec<i64>, End)> {
+    let words = filter.words.as_ref().map(|words| words.to_lowercase());
+    let mut found = Vec::new();
+    let (mut lines, mut bytes) = (0, 0);
+    while let Some(row) = rows.next()? {
+        let seq = row.get(0)?;
+        lines += 1;
+        if is_wanted(row, filter)? && mentions(row, words.as_deref(), &mut bytes)? {
+            if found.len() == limit {
+                let end = found.last().map_or(End::Last, |last| End::Full(*last));
+                return Ok((found, end));
+            }
+            found.push(seq);
+        }
+        if lines == most || bytes > MOST_TEXT {
+            return Ok((found, End::Bound(seq)));
+        }
+    }
+    Ok((found, End::Last))
+}
+
+/// Whether a line fulfils what of the filter no index has decided; its words are another question.
+fn is_wanted(row: &Row<'_>, filter: &Filter) -> rusqlite::Result<bool> {
+    let at = row.get::<_, Millis>(1)?.0;
+    let refused = row.get::<_, u16>(2)? >= 400;
+    let deed = row.get_ref(3)?.as_str()?;
+    let subject = row.get_ref(4)?.as_str_or_null()?;
+    Ok(filter.refused.is_none_or(|wanted| wanted == refused)
+        && filter.deed.is_none_or(|wanted| wanted.as_str() == deed)
+        && filter
+            .subject
+            .as_deref()
+            .is_none_or(|wanted| subject == Some(wanted))
+        && filter.from.is_none_or(|from| from <= at)
+        && filter.to.is_none_or(|to| at <= to))
+}
+
+/// Whether a line has the words, which are in lower case; adds to `bytes` what was read for it.
+fn mentions(row: &Row<'_>, words: Option<&str>, bytes: &mut usize) -> rusqlite::Result<bool> {
+    let Some(words) = words else { return Ok(true) };
+    let text = row.get_ref(5)?.as_str()?;
+    *bytes += text.len();
+    Ok(text.to_lowercase().contains(words))
+}
+
+/// The first place whose line came at `at` or later, all lines taken to be in the order of their times; one beyond the
+/// last where none did.
+fn place(snapshot: &Snapshot<'_>, tenant: TenantId, at: i64) -> Result<i64> {
+    let mut first = snapshot
+        .conn
+        .prepare_cached(
+            "SELECT seq, at FROM exchange INDEXED BY exchange_tenant WHERE tenant = ? AND seq >= ? ORDER BY seq LIMIT 1",
+        )
+        .doing("finding a time in the provisioning log")?;
+    let (mut low, mut high): (i64, i64) = snapshot
+        .conn
+        .prepare_cached(
+            // Two questions, each one look at an end of the index; both in one would read all of it.
+            "SELECT coalesce((SELECT min(seq) FROM exchange WHERE tenant = ?1), 0),
+                    coalesce((SELECT max(seq) FROM exchange WHERE tenant = ?1), 0) + 1",
+        )
+        .and_then(|mut ends| ends.query_row([tenant], |row| Ok((row.get(0)?, row.get(1)?))))
+        .doing("finding the ends of the provisioning log")?;
+    // Between the two is the answer; other tenants' lines make gaps.
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, i64)> = first
+            .query_row((tenant, middle), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()
+            .doing("finding a time in the provisioning log")?;
+        match found {
+            Some((seq, then)) if then < at => low = seq + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::exchanges::Exchange;
+    use crate::store::fixture::{Fixture, at, exchange, fixture, tenant};
+
+    /// 60 lines of ours, every fifth of them behind one of another tenant, half a minute apart.
+    fn log() -> (Fixture, Vec<Exchange>) {
+        let fixture = fixture();
+        let (ours, theirs) = (fixture.tenant, tenant(&fixture.store, "other"));
+        let mut lines = vec![];
+        for n in 0..60_i64 {
+            let (method, target) = [
+                ("GET", "/scim/v2/Users?x"),
+                ("POST", "/scim/v2/Users"),
+                ("PATCH", "/scim/v2/Users/1"),
+                ("DELETE", "/scim/v2/Users/1"),
+                ("POST", "/scim/v2/.search"),
+            ][n as usize % 5];
+            let line = Exchange {
+                // Lines stand a little out of the order of their times.
+                at: at(30 * (n - n % 3 * 2)),
+                method: method.to_owned(),
+                target: target.to_owned(),
+                status: if n % 7 == 0 { 409 } else { 200 },
+                subject: (n % 3 == 0).then(|| format!("id-{}", n % 6)),
+                request_id: format!("r{n}"),
+                action: format!("did {n}"),
+                detail: (n % 7 == 0).then(|| "Taken by ANA".to_owned()),
+                request_body: (n % 11 == 0).then(|| "{\"userName\":\"ana\"}".to_owned()),
+                ..exchange(ours, 0)
+            };
+            let other = (n % 5 == 0).then(|| exchange(theirs, 0));
+            let mine = line.clone();
+            let write = move |tx: &crate::store::Tx<'_>| {
+                other.map(|line| exchanges::insert(tx, &line)).transpose()?;
+                exchanges::insert(tx, &mine)
+            };
+            fixture.store.write(at(0), write).unwrap();
+            lines.push(line);
+        }
+        (fixture, lines)
+    }
+
+    /// What a filter means, in one expression.
+    fn is_meant(filter: &Filter, line: &Exchange) -> bool {
+        let deed = Deed::of(&line.method, &line.target);
+        let texts = [&line.detail, &line.request_body, &Some(line.action.clone())];
+        filter
+            .refused
+            .is_none_or(|refused| refused == (line.status >= 400))
+            && filter.deed.is_none_or(|wanted| wanted == deed)
+            && (filter.subject.is_none() || filter.subject == line.subject)
+            && filter
+                .request_id
+                .as_ref()
+                .is_none_or(|id| *id == line.request_id)
+            && filter.from.is_none_or(|from| from <= line.at)
+            && filter.to.is_none_or(|to| to >= line.at)
+            && filter.words.as_ref().is_none_or(|words| {
+                let has = |text: &&String| text.to_lowercase().contains(words);
+                texts
+                    .iter()
+                    .filter_map(|text| text.as_ref())
+                    .any(|text| has(&text))
+            })
+    }
+
+    /// Every combination of these.
+    fn filters() -> Vec<Filter> {
+        let mut filters = vec![Filter::default()];
+        let mut vary = |change: &dyn Fn(&mut Filter)| {
+            let others: Vec<Filter> = filters
+                .iter()
+                .map(|filter| {
+                    let mut other = filter.clone();
+                    change(&mut other);
+                    other
+                })
+                .collect();
+            filters.extend(others);
+        };
+        vary(&|filter| filter.refused = Some(true));
+        vary(&|filter| filter.refused = filter.refused.map(|_| false));
+        vary(&|filter| filter.deed = Some(Deed::Read));
+        vary(&|filter| filter.subject = Some("id-3".to_owned()));
+        vary(&|filter| filter.request_id = Some("r21".to_owned()));
+        vary(&|filter| filter.words = Some("ana".to_owned()));
+        vary(&|filter| filter.from = Some(at(300)));
+        vary(&|filter| filter.to = Some(at(1200)));
+        filters
+    }
+
+    #[test]
+    fn every_combination_of_filters_finds_what_it_means_in_both_directions() {
+        let (fixture, lines) = log();
+        let mut sizes = std::collections::BTreeSet::new();
+        for filter in filters() {
+            let wanted: Vec<&str> = lines
+                .iter()
+                .filter(|line| is_meant(&filter, line))
+                .map(|line| line.request_id.as_str())
+                .collect();
+            for direction in [Direction::Newer(0), Direction::Older(None)] {
+                let mut found = vec![];
+                let mut place = direction;
+                // Few at once, and few looked at: all of it is found piece by piece.
+                for _ in 0..200 {
+                    let (places, end) = fixture
+                        .store
+                        .read(|snapshot| within(7, snapshot, fixture.tenant, &filter, place, 3))
+                        .unwrap();
+                    for seq in places {
+                        let line = fixture
+                            .store
+                            .read(|snapshot| exchanges::get(snapshot, fixture.tenant, seq));
+                        found.push(line.unwrap().unwrap().exchange.request_id);
+                    }
+                    place = match (end, place) {
+                        (End::Last, _) => break,
+                        (End::Full(seq) | End::Bound(seq), Direction::Older(_)) => {
+                            Direction::Older(Some(seq))
+                        }
+                        (End::Full(seq) | End::Bound(seq), _) => Direction::Newer(seq),
+                    };
+                }
+                if direction == Direction::Older(None) {
+                    found.reverse();
+                }
+                assert_eq!(found, wanted, "{filter:?}");
+            }
+            sizes.insert(wanted.len());
+        }
+        assert!(sizes.len() > 10 && sizes.contains(&0), "{sizes:?}");
+    }
+
+    #[test]
+    fn each_search_is_one_walk_along_an_index_and_sorts_nothing() {
+        let (fixture, _) = log();
+        for filter in filters() {
+            let (index, which, _) = narrowest(&filter);
+            let sql = format!(
+                "EXPLAIN QUERY PLAN SELECT seq FROM exchange INDEXED BY {index}
+                 WHERE tenant = ?1 AND {which} AND seq >= ?3 AND seq < ?4 ORDER BY seq DESC LIMIT ?5"
+            );
+            let plan: Vec<String> = fixture
+                .store
+                .read(|snapshot| {
+                    let mut statement = snapshot.conn.prepare(&sql).unwrap();
+                    let rows = statement
+                        .query_map((1, "", 1, 1, 1), |row| row.get(3))
+                        .unwrap();
+                    Ok(rows.map(|row| row.unwrap()).collect())
+                })
+                .unwrap();
+            assert_eq!(plan.len(), 1, "{plan:?}");
+            assert!(
+                plan[0].contains("SEARCH") && plan[0].contains("seq>? AND seq<?"),
+                "{plan:?}"
+            );
+        }
+    }
+}
