@@ -68,6 +68,20 @@ pub fn by_row(snapshot: &Snapshot<'_>, tenant: TenantId, row: i64) -> Result<Opt
     shown(snapshot, tenant, stored)
 }
 
+/// How many people there are: from the table that keeps count, less the inactive ones, who are few.
+pub fn count(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<u64> {
+    let inactive: i64 = snapshot
+        .conn
+        .prepare_cached(
+            "SELECT count(*) FROM resource
+             WHERE tenant = ? AND kind = ? AND deleted_at IS NULL AND active = 0",
+        )
+        .and_then(|mut statement| statement.query_row((tenant, Kind::User), |row| row.get(0)))
+        .doing("counting who is inactive")?;
+    let live = resources::count(snapshot, tenant, Kind::User)?;
+    Ok(live.saturating_sub(inactive.unsigned_abs()))
+}
+
 /// The person with this userName, compared folded.
 pub fn named(snapshot: &Snapshot<'_>, tenant: TenantId, name: &str) -> Result<Option<Person>> {
     let stored = resources::by_name(snapshot, tenant, Kind::User, name)?;

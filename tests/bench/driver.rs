@@ -36,6 +36,15 @@ impl Target {
         }
     }
 
+    /// A rollcall, with a session's cookie.
+    pub fn signed_in(address: SocketAddr, cookie: &str) -> Target {
+        Target {
+            address,
+            prefix: String::new(),
+            fields: format!("Host: {address}\r\nCookie: {cookie}\r\n"),
+        }
+    }
+
     /// The same with another thing before each path.
     pub fn with_prefix(self, prefix: &str) -> Target {
         Target {

@@ -12,6 +12,7 @@ mod groups; // members, big groups, a team that goes and comes back
 mod histogram; // latencies
 mod limits; // what SQLite and the socket do alone
 mod options; // what to measure
+mod pages; // settings pages
 mod peers; // the same cycle against servers of others
 mod people; // the n-th user
 mod report; // medians, ratios, text and JSON
@@ -80,6 +81,7 @@ fn one_run(options: &Options, filled: &Directory, run: &mut Run<'_>) -> Result<(
     users::warm_up(options, &target, &copy)?;
     users::reads(options, &target, &copy, run)?;
     users::feed(options, &Target::new(server.address, &copy.api_token), run)?;
+    pages::settings(options, &server, run)?;
     groups::members(options, &target, &copy, run)?;
     groups::whole(options, &target, &copy, run)?;
     groups::lifecycle(&server, &target, &copy, run)?;

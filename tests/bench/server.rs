@@ -50,6 +50,11 @@ impl Server {
         Ok((server, took))
     }
 
+    /// Its data folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Runs a command on its folder, beside it; how long that took, from start to end of the process.
     pub fn command(&self, arguments: &[&str]) -> Result<Duration> {
         let started = Instant::now();

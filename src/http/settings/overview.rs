@@ -12,7 +12,7 @@ use crate::manage;
 use crate::scim::schema::Kind;
 use crate::store::events::{self, Recorded};
 use crate::store::tokens::{self, State, TokenKind};
-use crate::store::{Snapshot, exchange_search, exchanges, removals, resources, roles};
+use crate::store::{Snapshot, exchange_search, exchanges, people, removals, resources, roles};
 
 const HERE: &str = "/settings";
 
@@ -62,7 +62,7 @@ fn show(visit: &Visit<'_>) -> Result<Response> {
                 "on"
             },
             tokens => valid,
-            people => resources::count(snapshot, tenant, Kind::User)?,
+            people => people::count(snapshot, tenant)?,
             teams => resources::count(snapshot, tenant, Kind::Group)?,
             request => request.map(|request| context! {
                 seq => request.seq,
