@@ -32,6 +32,16 @@ pub(super) struct Chore {
     run: Box<dyn FnMut() -> Duration + Send>,
 }
 
+impl Chore {
+    /// Something that is done first after `first`, and again after what it returns.
+    pub(super) fn new(first: Duration, run: impl FnMut() -> Duration + Send + 'static) -> Chore {
+        Chore {
+            first,
+            run: Box::new(run),
+        }
+    }
+}
+
 /// The thread.
 pub(super) struct Chores {
     stop: Sender<()>,

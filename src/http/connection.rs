@@ -6,18 +6,21 @@
 
 use std::any::Any;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Shutdown};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
+
+use socket2::Socket;
 
 use super::chunked::Chunked;
 use super::head::{Framing, ParsedHead, Refusal, parse_head};
 use super::listen::Service;
 use super::register::Place;
 use super::render::{Form, Stamp, file_of, render};
-use super::request::{Head, Request, Response, attribute};
+use super::request::{Ends, Head, Request, Response, attribute};
+use super::wire::{End, Wire};
 
 /// How many bytes one read asks for.
 const READ_BYTES: usize = 16 * 1024;
@@ -27,28 +30,35 @@ const FILE_BYTES: usize = 64 * 1024;
 const LINGER_BYTES: usize = 1024 * 1024;
 
 /// Serves the requests of one connection, until either side ends it.
-pub(super) fn run(socket: Arc<TcpStream>, peer: IpAddr, place: &Place, service: &Service) {
-    let Ok(local) = socket.local_addr() else {
+pub(super) fn run(socket: Arc<Socket>, peer: IpAddr, place: &Place, service: &Service) {
+    let wire = match &service.tls {
+        None => Some(Wire::plain(socket)),
+        // Until it's done, this connection may have to give way like an idle one.
+        Some(tls) => Wire::secure(socket, tls.config(), Instant::now() + service.limits.head),
+    };
+    let Some((wire, local)) = wire.and_then(|wire| wire.local().map(|local| (wire, local))) else {
         return;
     };
-    // TLS belongs here: this is the connection's thread, and the handshake is read under the head's
-    // deadline like any other bytes. Only `read` and `send` pass bytes through the socket.
-    let mut connection = Connection {
-        socket,
+    let ends = Ends {
         peer,
         local,
+        is_secure: wire.is_secure(),
+    };
+    let mut connection = Connection {
+        wire,
+        ends,
         place,
         service,
         input: Vec::new(),
         start: 0,
     };
     while connection.exchange() && (!connection.unread().is_empty() || place.idle()) {}
+    connection.wire.finish();
 }
 
 struct Connection<'a> {
-    socket: Arc<TcpStream>,
-    peer: IpAddr,
-    local: SocketAddr,
+    wire: Wire,
+    ends: Ends,
     place: &'a Place,
     service: &'a Service,
     /// What has arrived; what stands before `start` has been used.
@@ -84,10 +94,9 @@ impl Connection<'_> {
         let (framing, expects_continue) = (parsed.framing, parsed.expects_continue);
         let (keep_alive, is_http_1_0) = (parsed.keep_alive, parsed.is_http_1_0);
         let without_body = parsed.method == "HEAD";
-        let ends = (self.peer, self.local);
         let head = attribute(
             parsed,
-            ends,
+            &self.ends,
             &self.service.trusted,
             &stamp.request_id,
             (stamp.started, stamp.now),
@@ -221,35 +230,23 @@ impl Connection<'_> {
         Ok(())
     }
 
-    fn read(&self, bytes: &mut [u8], deadline: Instant, late: &str) -> Result<usize, Failure> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            // A timeout of nothing would be no timeout, and setting it fails.
-            if left.is_zero() {
-                return Err(Refusal::new(408, late).into());
-            }
-            self.socket
-                .set_read_timeout(Some(left))
-                .map_err(|_| Failure::Gone)?;
-            match (&*self.socket).read(bytes) {
-                Ok(0) => return Err(Failure::Gone),
-                Ok(count) => return Ok(count),
-                Err(error) if is_temporary(error.kind()) => {}
-                Err(_) => return Err(Failure::Gone),
-            }
-        }
+    fn read(&mut self, bytes: &mut [u8], deadline: Instant, late: &str) -> Result<usize, Failure> {
+        self.wire.read(bytes, deadline).map_err(|end| match end {
+            End::Late => Refusal::new(408, late).into(),
+            End::Gone => Failure::Gone,
+        })
     }
 
     /// Sends all of `bytes`, usually in one write. False if the peer is gone or too slow.
-    fn send(&self, bytes: &[u8]) -> bool {
+    fn send(&mut self, bytes: &[u8]) -> bool {
         let limits = &self.service.limits;
         let deadline = Instant::now() + limits.write + limits.time_for(bytes.len() as u64);
-        self.send_until(deadline, bytes)
+        self.wire.send(bytes, deadline)
     }
 
     /// Sends `length` bytes of a file with the memory of one piece. False if the peer is gone, too slow at any point,
     /// or the file shorter than it was.
-    fn send_file(&self, mut file: &File, length: u64) -> bool {
+    fn send_file(&mut self, mut file: &File, length: u64) -> bool {
         let limits = &self.service.limits;
         let started = Instant::now();
         let mut piece = vec![0; FILE_BYTES];
@@ -259,29 +256,14 @@ impl Connection<'_> {
             let count = match file.read(&mut piece[..wanted]) {
                 Ok(count) if count > 0 => count,
                 early => {
-                    log::error!("a file for {} ended early: {early:?}", self.peer);
+                    log::error!("a file for {} ended early: {early:?}", self.ends.peer);
                     return false;
                 }
             };
             sent += count as u64;
             let deadline = started + limits.write + limits.time_for(sent);
-            if !self.send_until(deadline, &piece[..count]) {
+            if !self.wire.send(&piece[..count], deadline) {
                 return false;
-            }
-        }
-        true
-    }
-
-    fn send_until(&self, deadline: Instant, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.socket.set_write_timeout(Some(left)).is_err() {
-                return false;
-            }
-            match (&*self.socket).write(bytes) {
-                Ok(count) => bytes = &bytes[count..],
-                Err(error) if is_temporary(error.kind()) => {}
-                Err(_) => return false,
             }
         }
         true
@@ -289,7 +271,7 @@ impl Connection<'_> {
 
     /// Answers what could not be read, if there is anybody to answer. False: the connection is to be closed.
     fn refuse(
-        &self,
+        &mut self,
         failure: Failure,
         head: Option<&Head>,
         without_body: bool,
@@ -301,7 +283,7 @@ impl Connection<'_> {
         log::debug!(
             "request {} of {} refused: {status}, {detail}",
             stamp.request_id,
-            self.peer
+            self.ends.peer
         );
         let response = refusal(self.service, head, status, &detail, stamp);
         self.answer(
@@ -315,7 +297,7 @@ impl Connection<'_> {
     }
 
     /// Sends an answer. False if the connection is to be closed.
-    fn answer(&self, response: &Response, stamp: &Stamp, form: Form) -> bool {
+    fn answer(&mut self, response: &Response, stamp: &Stamp, form: Form) -> bool {
         let sent = self.send(&render(response, stamp, form))
             && file_of(response, form).is_none_or(|(file, length)| self.send_file(file, length));
         let is_last = form.connection == Some("close");
@@ -329,9 +311,9 @@ impl Connection<'_> {
     ///
     /// Closing a socket with unread bytes resets the connection, and a reset may discard the answer on
     /// the other side. So say that nothing follows, and throw away for a while what still comes.
-    fn linger(&self) {
+    fn linger(&mut self) {
         self.place.idle();
-        if self.socket.shutdown(Shutdown::Write).is_err() {
+        if !self.wire.finish() {
             return;
         }
         let deadline = Instant::now() + self.service.limits.linger;
@@ -344,14 +326,6 @@ impl Connection<'_> {
             }
         }
     }
-}
-
-/// Whether a read or write may be tried again, if its deadline allows.
-fn is_temporary(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-    )
 }
 
 /// Runs a piece of the handler. `None` if it panics, which is logged.
@@ -389,7 +363,11 @@ fn refusal(
 ///
 /// Best effort, because it's sent by the thread that accepts: nothing here waits for the peer. A small
 /// answer always fits the send buffer of a new connection.
-pub(super) fn turn_away(socket: &TcpStream, service: &Service) {
+pub(super) fn turn_away(socket: &Socket, service: &Service) {
+    // By TLS nothing can be said before the handshake, and that one waits for the peer.
+    if service.tls.is_some() {
+        return;
+    }
     let stamp = Stamp::now();
     let detail = "the server has as many connections as it can serve; try again in a few seconds";
     let mut response = refusal(service, None, 503, detail, &stamp);
@@ -404,9 +382,9 @@ pub(super) fn turn_away(socket: &TcpStream, service: &Service) {
     );
     let sent = socket
         .set_nonblocking(true)
-        .and_then(|()| (&*socket).write_all(&bytes));
+        .and_then(|()| (&mut &*socket).write_all(&bytes));
     if sent.and_then(|()| socket.shutdown(Shutdown::Write)).is_ok() {
         // A request that has arrived already must not turn the close into a reset.
-        let _ = (&*socket).read(&mut [0; READ_BYTES]);
+        let _ = (&mut &*socket).read(&mut [0; READ_BYTES]);
     }
 }

@@ -1,12 +1,12 @@
 //! Accepts connections and gives each its own thread, until it is told to stop.
 //!
 //! ```no_run
-//! # fn example(handler: std::sync::Arc<impl rollcall::http::request::Handler>) -> std::io::Result<()> {
-//! use rollcall::http::{limits::Limits, listen};
-//! let listener = listen::bind("127.0.0.1:8080".parse().expect("an address"))?;
-//! let stop = listen::Stop::new(&listener)?;
-//! stop.on_signals()?;
-//! listen::serve(listener, handler, Limits::default(), Vec::new(), stop);
+//! # fn example(handler: std::sync::Arc<dyn rollcall::http::request::Handler>) -> std::io::Result<()> {
+//! use rollcall::http::{bind::Listener, limits::Limits, listen};
+//! let listener = Listener::open(&"127.0.0.1:8080".parse().expect("a place"))?;
+//! let stop = listen::Stop::new([&listener])?;
+//! stop.on_signals(|| {})?;
+//! listen::serve(listener, handler, listen::Terms::of(Limits::default()), stop);
 //! // Nothing runs any more: checkpoint and exit.
 //! # Ok(())
 //! # }
@@ -17,24 +17,24 @@
 //! one is `connection`'s.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::Socket;
 
+use super::bind::Listener;
 use super::connection::{run, turn_away};
 use super::limits::Limits;
 use super::register::Register;
 use super::request::Handler;
+use super::tls::Tls;
 
-/// Connections that the kernel completes before we accept them.
-const BACKLOG: i32 = 1024;
 /// How long accepting pauses after a failure, unless a connection ends sooner.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often a trouble that goes on is logged.
@@ -45,52 +45,61 @@ pub(super) struct Service {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) limits: Limits,
     pub(super) trusted: Vec<IpNet>,
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
-/// Opens the listener. Port 0 takes a free one. `[::]` listens on IPv4, too.
-///
-/// # Errors
-///
-/// What the system says: the address is in use, is not ours, or needs a privilege.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Else a restart has to wait until the last run's connections are forgotten.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
+/// On what terms connections are served.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// What one peer may cost.
+    pub limits: Limits,
+    /// The proxies whose X-Forwarded-For, -Proto and -Host count. A peer on a Unix socket is always one.
+    pub trusted: Vec<IpNet>,
+    /// With it, nothing but TLS is spoken.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl Terms {
+    /// No proxies, no TLS.
+    pub fn of(limits: Limits) -> Terms {
+        Terms {
+            limits,
+            trusted: Vec::new(),
+            tls: None,
+        }
     }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 /// Serves connections until `stop` is asked for, then ends as it should: idle connections are closed,
 /// and requests that run have `limits.drain` to finish. When it returns, the caller may exit.
-///
-/// `trusted` are the proxies whose X-Forwarded-For, -Proto and -Host count.
-pub fn serve(
-    listener: TcpListener,
-    handler: Arc<impl Handler>,
-    limits: Limits,
-    trusted: Vec<IpNet>,
-    stop: Stop,
-) {
+pub fn serve(listener: Listener, handler: Arc<dyn Handler>, terms: Terms, stop: Stop) {
+    let Terms {
+        limits,
+        mut trusted,
+        tls,
+    } = terms;
+    if listener.address().is_none() {
+        // Peers on a Unix socket have no address. They count as this machine, and who may open the file is the proxy.
+        trusted.push(IpAddr::from(Ipv4Addr::LOCALHOST).into());
+    }
     let service = Arc::new(Service {
         handler,
         limits,
         trusted,
+        tls,
     });
     let register = Arc::new(Register::new(service.limits.connections));
     let mut trouble = Trouble::default();
     loop {
-        let accepted = listener.accept();
+        let accepted = listener.socket.accept();
         if stop.is_asked() {
             break;
         }
         match accepted {
             Ok((socket, peer)) => admit(
                 socket,
-                peer.ip().to_canonical(),
+                peer.as_socket()
+                    .map_or(Ipv4Addr::LOCALHOST.into(), |peer| peer.ip().to_canonical()),
                 &service,
                 &register,
                 &mut trouble,
@@ -124,15 +133,15 @@ pub fn serve(
 
 /// Gives a new connection a place and a thread, or turns it away.
 fn admit(
-    socket: TcpStream,
+    socket: Socket,
     peer: IpAddr,
     service: &Arc<Service>,
     register: &Arc<Register>,
     trouble: &mut Trouble,
 ) {
     // Without it, the second of two small writes waits for the first one's acknowledgement. Fails
-    // only where the peer has left already.
-    let _ = socket.set_nodelay(true);
+    // only where the peer has left already, or where there is no such wait.
+    let _ = socket.set_tcp_nodelay(true);
     let limits = &service.limits;
     let is_ours = peer.is_loopback() || service.trusted.iter().any(|net| net.contains(&peer));
     let share = if is_ours {
@@ -161,56 +170,48 @@ fn admit(
     }
 }
 
-/// Ends a running [`serve`].
+/// Ends each running [`serve`] that was given it.
 #[derive(Clone)]
 pub struct Stop {
     asked: Arc<AtomicBool>,
-    listener: Arc<TcpListener>,
+    listeners: Arc<[Socket]>,
 }
 
 impl Stop {
-    /// For the `serve` that is given this listener.
+    /// For each `serve` that is given one of these listeners.
     ///
     /// # Errors
     ///
     /// No descriptor is left.
-    pub fn new(listener: &TcpListener) -> io::Result<Stop> {
+    pub fn new<'a>(listeners: impl IntoIterator<Item = &'a Listener>) -> io::Result<Stop> {
+        let listeners = listeners.into_iter().map(|each| each.socket.try_clone());
         Ok(Stop {
             asked: Arc::default(),
-            listener: Arc::new(listener.try_clone()?),
+            listeners: listeners.collect::<io::Result<_>>()?,
         })
     }
 
-    /// Ends it, from any thread. Returns at once.
+    /// Ends them, from any thread. Returns at once.
     pub fn ask(&self) {
         self.asked.store(true, Ordering::SeqCst);
-        // The loop sleeps in accept. Linux wakes it up when the listener is shut down; other systems
-        // refuse that, and are sent a connection.
-        if SockRef::from(&*self.listener)
-            .shutdown(Shutdown::Both)
-            .is_err()
-            && let Ok(mut address) = self.listener.local_addr()
-        {
-            match address.ip() {
-                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-                _ => {}
-            }
-            // If the backlog is full, this fails; but then accept doesn't sleep.
-            let _ = TcpStream::connect_timeout(&address, Duration::from_secs(1));
-        }
+        self.listeners.iter().for_each(wake);
     }
 
-    /// Ends it on SIGTERM or SIGINT. A second signal ends the process at once, as if it weren't handled.
+    /// Ends them on SIGTERM or SIGINT. A second signal ends the process at once, as if it weren't handled. On SIGHUP,
+    /// runs `reload`.
     ///
     /// # Errors
     ///
     /// The handlers can't be installed, or no thread can be started to wait for signals.
-    pub fn on_signals(&self) -> io::Result<()> {
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    pub fn on_signals(&self, reload: impl Fn() + Send + 'static) -> io::Result<()> {
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         let stop = self.clone();
         let wait = move || {
             for signal in &mut signals {
+                if signal == SIGHUP {
+                    reload();
+                    continue;
+                }
                 if stop.is_asked() {
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
@@ -225,6 +226,24 @@ impl Stop {
 
     fn is_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// Wakes up the loop that sleeps in `accept`. Linux does when the listener is shut down; other systems refuse that, and
+/// are sent a connection.
+fn wake(listener: &Socket) {
+    if listener.shutdown(Shutdown::Both).is_ok() {
+        return;
+    }
+    let address = listener.local_addr().ok();
+    if let Some(mut address) = address.and_then(|address| address.as_socket()) {
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        // If the backlog is full, this fails; but then accept doesn't sleep.
+        let _ = TcpStream::connect_timeout(&address, Duration::from_secs(1));
     }
 }
 

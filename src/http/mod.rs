@@ -5,6 +5,8 @@
 
 mod api;
 mod auth;
+pub mod bind;
+pub mod certificate;
 mod chunked;
 mod connection;
 mod form;
@@ -13,6 +15,7 @@ mod html;
 pub mod limits;
 pub mod listen;
 mod pages;
+pub mod redirect;
 mod register;
 mod render;
 pub mod request;
@@ -21,7 +24,9 @@ mod scim;
 mod settings;
 mod sign_in;
 pub mod throttle;
+pub mod tls;
 mod visitor;
+mod wire;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

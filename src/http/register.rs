@@ -3,9 +3,11 @@
 //! One lock, held for the length of a scan over at most a few hundred entries.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, Shutdown};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use socket2::Socket;
 
 /// How long a new connection is safe. Its first request is on the way, and whoever closes it for the
 /// next one serves neither.
@@ -32,7 +34,7 @@ struct Entry {
     /// Since when it has waited for a request, `None` while one is being served. For a new connection
     /// this is the end of its grace.
     idle_since: Option<Instant>,
-    socket: Arc<TcpStream>,
+    socket: Arc<Socket>,
 }
 
 /// A connection's place in the register, given up by dropping it.
@@ -63,7 +65,7 @@ impl Register {
     /// `share` is how many connections its address may have. `None` if everybody else is busy.
     pub(super) fn enter(
         self: &Arc<Register>,
-        socket: &Arc<TcpStream>,
+        socket: &Arc<Socket>,
         address: IpAddr,
         share: usize,
     ) -> Option<Place> {
@@ -193,15 +195,17 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use socket2::Socket;
+
     use super::{Place, Register};
 
     /// Two ends of a connection.
-    fn pair() -> (Arc<TcpStream>, TcpStream) {
+    fn pair() -> (Arc<Socket>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let far =
             TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
         (
-            Arc::new(listener.accept().expect("the same connection").0),
+            Arc::new(listener.accept().expect("the same connection").0.into()),
             far,
         )
     }

@@ -169,18 +169,31 @@ pub trait Handler: Send + Sync + 'static {
     fn refusal(&self, head: Option<&Head>, status: u16, detail: &str) -> Response;
 }
 
-/// Completes what the bytes say with who sent them. `local` is our end of the connection.
+/// The connection that a request came by.
+#[derive(Clone, Debug)]
+pub(super) struct Ends {
+    /// Who sent it.
+    pub(super) peer: IpAddr,
+    /// Our end's address, as a client would write it.
+    pub(super) local: String,
+    /// Whether it came by TLS.
+    pub(super) is_secure: bool,
+}
+
+/// Completes what the bytes say with who sent them.
 pub(super) fn attribute(
     parsed: ParsedHead,
-    (peer, local): (IpAddr, SocketAddr),
+    ends: &Ends,
     trusted: &[IpNet],
     request_id: &str,
     (started, now): (Instant, Timestamp),
 ) -> Head {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+    let peer = ends.peer;
     let by_proxy = is_trusted(peer);
     let scheme = match last(&parsed.headers, "x-forwarded-proto").filter(|_| by_proxy) {
         Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+        None if ends.is_secure => "https",
         _ => "http",
     };
     let forwarded =
@@ -189,7 +202,7 @@ pub(super) fn attribute(
     let host = forwarded
         .map(str::to_owned)
         .or(parsed.host)
-        .unwrap_or_else(|| local.to_string());
+        .unwrap_or_else(|| ends.local.clone());
     Head {
         method: if parsed.method == "HEAD" {
             "GET".to_owned()
@@ -257,7 +270,7 @@ fn last<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
 mod tests {
     use std::time::Instant;
 
-    use super::{Head, attribute};
+    use super::{Ends, Head, attribute};
     use crate::http::head::parse_head;
     use crate::http::limits::Limits;
 
@@ -267,14 +280,15 @@ mod tests {
         let (parsed, _) = parse_head(text.as_bytes(), &Limits::default())
             .expect("accepted")
             .expect("complete");
-        let ends = (
-            peer.parse().expect("an address"),
-            "192.0.2.1:80".parse().expect("an address"),
-        );
+        let ends = Ends {
+            peer: peer.parse().expect("an address"),
+            local: "192.0.2.1:80".to_owned(),
+            is_secure: false,
+        };
         let trusted = ["10.0.0.0/8".parse().expect("a network")];
         attribute(
             parsed,
-            ends,
+            &ends,
             &trusted,
             "id",
             (Instant::now(), jiff::Timestamp::UNIX_EPOCH),

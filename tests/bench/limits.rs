@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use rollcall::http::bind::{Listener, Place};
 use rollcall::http::limits::Limits;
-use rollcall::http::listen::{Stop, bind, serve};
+use rollcall::http::listen::{Stop, Terms, serve};
 use rollcall::http::request::{Handler, Head, Request, Response};
 use rusqlite::{Connection, OpenFlags};
 
@@ -135,12 +136,13 @@ impl Handler for Constant {
 
 /// Our connection loop in this process with an answer as long as a user's, under the same load as the workloads.
 pub fn socket(options: &Options, directory: &Directory, run: &mut Run<'_>) -> Result<()> {
-    let listener = bind(([127, 0, 0, 1], 0).into())?;
-    let (address, stop) = (listener.local_addr()?, Stop::new(&listener)?);
+    let listener = Listener::open(&Place::Tcp(([127, 0, 0, 1], 0).into()))?;
+    let address = listener.address().ok_or("no address")?;
+    let stop = Stop::new([&listener])?;
     let handler = Arc::new(Constant(vec![b'a'; directory.answer_bytes]));
     let its_stop = stop.clone();
-    let thread =
-        thread::spawn(move || serve(listener, handler, Limits::default(), Vec::new(), its_stop));
+    let terms = Terms::of(Limits::default());
+    let thread = thread::spawn(move || serve(listener, handler, terms, its_stop));
     let target = Target::new(address, &directory.token);
     let measured = [1, 8, 64].into_iter().try_for_each(|connections| {
         run.limit(&constant(connections), || {

@@ -8,8 +8,9 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rollcall::http::bind::Listener;
 use rollcall::http::limits::Limits;
-use rollcall::http::listen::{Stop, bind, serve};
+use rollcall::http::listen::{Stop, Terms, serve};
 use rollcall::http::request::{Body, Handler, Head, Request, Response};
 
 use crate::support::{PATIENCE, Wire};
@@ -86,16 +87,17 @@ struct Loop {
 
 impl Loop {
     fn start(limits: Limits) -> Loop {
-        let listener = bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let place = "127.0.0.1:0".parse().expect("a place");
+        let listener = Listener::open(&place).expect("a port");
         let (address, stop) = (
-            listener.local_addr().expect("an address"),
-            Stop::new(&listener).expect("a descriptor"),
+            listener.address().expect("an address"),
+            Stop::new([&listener]).expect("a descriptor"),
         );
         let handler = Arc::new(Echo {
             meeting: Barrier::new(2),
         });
         let theirs = (Arc::clone(&handler), stop.clone());
-        let thread = thread::spawn(move || serve(listener, theirs.0, limits, Vec::new(), theirs.1));
+        let thread = thread::spawn(move || serve(listener, theirs.0, Terms::of(limits), theirs.1));
         Loop {
             address,
             stop,

@@ -16,7 +16,7 @@ const MIB: usize = 1024 * 1024;
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Held by tests that open hundreds of connections, so that they don't exhaust our own descriptors together.
-fn many_connections() -> MutexGuard<'static, ()> {
+pub fn many_connections() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+mod authority; // a certificate authority, and clients that trust it
 mod browser; // a browser without JavaScript
 mod directory; // what a client believes the server to hold, held against the server
 mod support; // the running binary, and a raw HTTP client
@@ -26,6 +27,7 @@ mod hazards; // what brought down the server that we do without, row by row (ARC
 mod history; // how users and teams were, and what was different between two times
 mod isolation; // one tenant's token with another tenant's ids
 mod lifecycle; // what goes and comes back: archive, restore, retention, undo
+mod listening; // a redirect, a Unix socket, a socket that was given, a certificate of --dev
 mod log; // what the provisioning log says, and what must never be in it
 mod log_page; // the provisioning log in a browser: lines, filters, explanations, dry runs
 mod openapi; // static/openapi.json against what is served
@@ -46,4 +48,5 @@ mod sso; // the settings of single sign-on, and where a client secret never show
 mod team_pages; // the settings' pages of teams: archive, restore, purge, download and import, transfer
 mod tenant_copies; // one tenant out and in: the same bytes, or nothing at all
 mod tidy; // the shape of the tree: arrows, sizes, names
+mod tls; // HTTPS as OpenSSL and rustls see it: versions, suites, reload, stalls
 mod transcripts; // conversations as files, tests/data/transcripts: a client's quirk belongs there

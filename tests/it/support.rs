@@ -13,6 +13,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -51,6 +52,13 @@ impl Server {
         Server::run(program, Some(folder), &[])
     }
 
+    /// The same with more options.
+    #[track_caller]
+    pub fn start_in_with(folder: &Path, options: &[&str]) -> Server {
+        let program = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+        Server::run(program, Some(folder), options)
+    }
+
     /// Starts it with more options, and an empty data folder.
     #[track_caller]
     pub fn start_with(options: &[&str]) -> Server {
@@ -85,18 +93,39 @@ impl Server {
         Server::run(shell, None, &[])
     }
 
+    /// Starts it with more options, on a socket that is its standard input.
     #[track_caller]
-    fn run(mut command: Command, folder: Option<&Path>, options: &[&str]) -> Server {
+    pub fn start_on_stdin(socket: impl Into<OwnedFd>, options: &[&str]) -> Server {
+        let program = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+        Server::run_from(socket.into().into(), program, None, options)
+    }
+
+    #[track_caller]
+    fn run(command: Command, folder: Option<&Path>, options: &[&str]) -> Server {
+        Server::run_from(Stdio::null(), command, folder, options)
+    }
+
+    #[track_caller]
+    fn run_from(
+        stdin: Stdio,
+        mut command: Command,
+        folder: Option<&Path>,
+        options: &[&str],
+    ) -> Server {
         let data = tempfile::tempdir().expect("a temporary folder");
         let folder = folder.map_or_else(|| data.path().join("data"), Path::to_owned);
         let stderr = File::create(data.path().join("stderr")).expect("a file for stderr");
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg("serve")
+            .arg("--data")
             .arg(&folder)
             .args(options);
+        if !options.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         command
             .env("RUST_LOG", "info")
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(stderr);
         let mut child = command.spawn().expect("the program starts");
@@ -120,10 +149,11 @@ impl Server {
             settings,
         };
         let first = server.line();
-        let listening = first
-            .strip_prefix("listening on http://")
-            .and_then(|address| address.trim().parse().ok());
-        server.address = listening.unwrap_or_else(|| panic!("the first line is {first:?}"));
+        let listening = first.strip_prefix("listening on ");
+        let address = listening.unwrap_or_else(|| panic!("the first line is {first:?}"));
+        let (_, address) = address.split_once("//").unwrap_or_default();
+        // A Unix socket has none.
+        server.address = address.trim().parse().unwrap_or(server.address);
         server
     }
 
@@ -185,8 +215,14 @@ impl Server {
     /// Sends SIGTERM.
     #[track_caller]
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Sends a signal, as `kill` names it.
+    #[track_caller]
+    pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
+            .args([signal, &self.child.id().to_string()])
             .status();
         assert!(sent.expect("kill runs").success());
     }
