@@ -9,6 +9,7 @@ use clap::Args;
 use super::account::make_link;
 use super::chores::{self, Chores, Schedule};
 use super::{Outcome, dev, door, public_url, table};
+use crate::http::rate::{self, Rate};
 use crate::http::{self, App};
 use crate::seal::KeyFile;
 use crate::store::sessions::Link;
@@ -28,6 +29,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "BYTES", env = "ROLLCALL_MAX_BODY", default_value_t = http::BODY_MAX_BYTES,
           value_parser = clap::value_parser!(u64).range(65_536..=1_073_741_824))]
     max_body: u64,
+    /// Requests a second by one SCIM token; what comes beyond is told to wait (429)
+    #[arg(long, value_name = "N", env = "ROLLCALL_SCIM_RATE", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(i64::from(rate::LEAST)..))]
+    scim_rate: u32,
+    /// Requests at once by a SCIM token that has rested
+    #[arg(long, value_name = "N", env = "ROLLCALL_SCIM_BURST", default_value_t = 400,
+          value_parser = clap::value_parser!(u32).range(i64::from(rate::LEAST)..))]
+    scim_burst: u32,
     /// Folder for backups that are made while serving; without it, none are
     #[arg(long, value_name = "DIR", env = "ROLLCALL_BACKUP_DIR")]
     backup_dir: Option<PathBuf>,
@@ -88,6 +97,7 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         keep_bodies: arguments.dev,
         key_file: KeyFile::at(key_file),
         throttle: Default::default(),
+        rate: Rate::new(arguments.scim_rate, arguments.scim_burst),
         stopping: Default::default(),
     });
     let mut chores = vec![chores::purge(&app)];

@@ -1,11 +1,17 @@
 //! Who asks: from a request's `Authorization` to a tenant.
 
+use super::App;
 use super::request::Head;
-use crate::error::{Error, Result};
+use super::throttle::Key;
+use crate::error::Result;
 use crate::scim::ScimError;
 use crate::store::Store;
 use crate::store::tenants::{self, Tenant};
 use crate::store::tokens::{self, State, Token, TokenHash, TokenKind, Use};
+
+/// What who shows a token that is none learns.
+const OPENS_NOTHING: &str = "this token opens nothing here: it is unknown, revoked or of another kind; \
+                             compare it with the Secret Token of the tenant";
 
 /// A client that showed a valid SCIM token.
 #[derive(Clone, Debug)]
@@ -19,20 +25,21 @@ pub(super) struct Caller {
 /// The client behind a request (RFC 6750 §2.1).
 ///
 /// Errors: 401 without a token, or with one that is unknown, revoked, expired, or for apps and not for SCIM. Unknown
-/// and revoked read alike, since who guesses should learn nothing.
-pub(super) fn caller(store: &Store, head: &Head) -> Result<Caller> {
-    holder(store, head, TokenKind::Scim)
+/// and revoked read alike, since who guesses should learn nothing. 429 for who shows many unknown ones; whoever shares
+/// an address with them and has a valid one is served all the same.
+pub(super) fn caller(app: &App, head: &Head) -> Result<Caller> {
+    holder(app, head, TokenKind::Scim)
 }
 
 /// The app behind a request for the API; as [`caller`], for tokens of the other kind. Notes the token's use.
-pub(super) fn app(store: &Store, head: &Head) -> Result<Caller> {
-    let caller = holder(store, head, TokenKind::Api)?;
+pub(super) fn app(app: &App, head: &Head) -> Result<Caller> {
+    let caller = holder(app, head, TokenKind::Api)?;
     let (id, tenant) = (caller.token.id, caller.tenant.id);
     let noted = caller.token.last_used;
     // To the minute, so that hardly any request writes.
     if noted.is_none_or(|at| head.now.as_millisecond() - at.as_millisecond() >= 60_000) {
         let (now, address) = (head.now, head.address.to_string());
-        store.write(now, move |tx| {
+        app.store.write(now, move |tx| {
             let shown = Use {
                 id,
                 at: now,
@@ -47,10 +54,10 @@ pub(super) fn app(store: &Store, head: &Head) -> Result<Caller> {
 
 /// Whether a request shows a valid token of the kind that its address needs.
 pub(super) fn is_known(store: &Store, head: &Head, kind: TokenKind) -> bool {
-    holder(store, head, kind).is_ok()
+    matches!(whose(store, head), Ok(Some(caller)) if valid(&caller.token, head, kind).is_ok())
 }
 
-fn holder(store: &Store, head: &Head, kind: TokenKind) -> Result<Caller> {
+fn holder(app: &App, head: &Head, kind: TokenKind) -> Result<Caller> {
     let token = bearer(head).ok_or_else(|| {
         ScimError::unauthorized(match kind {
             TokenKind::Scim => {
@@ -61,22 +68,34 @@ fn holder(store: &Store, head: &Head, kind: TokenKind) -> Result<Caller> {
             }
         })
     })?;
-    let found = find(store, token)?;
-    match found {
-        Some(caller)
-            if caller.token.kind == kind && caller.token.state(head.now) != State::Revoked =>
-        {
-            if caller.token.state(head.now) == State::Expired {
-                return Err(refused(
-                    "this token has expired: make a new one and put it into the provider",
-                ));
-            }
+    match find(&app.store, token)? {
+        Some(caller) => {
+            valid(&caller.token, head, kind)?;
             Ok(caller)
         }
-        _ => Err(refused(
-            "this token opens nothing here: it is unknown, revoked or of another kind; \
-             compare it with the Secret Token of the tenant",
+        None => Err(guessed(app, head).into()),
+    }
+}
+
+fn valid(token: &Token, head: &Head, kind: TokenKind) -> std::result::Result<(), ScimError> {
+    match token.state(head.now) {
+        _ if token.kind != kind => Err(ScimError::unauthorized(OPENS_NOTHING)),
+        State::Revoked => Err(ScimError::unauthorized(OPENS_NOTHING)),
+        State::Expired => Err(ScimError::unauthorized(
+            "this token has expired: make a new one and put it into the provider",
         )),
+        _ => Ok(()),
+    }
+}
+
+/// The refusal of a token that there never was.
+fn guessed(app: &App, head: &Head) -> ScimError {
+    match app.throttle.attempt(&[Key::guess(head.address)], head.now) {
+        Ok(()) => ScimError::unauthorized(OPENS_NOTHING),
+        Err(wait) => ScimError::too_many_requests(
+            "too many unknown tokens were shown from this address: wait, and check the Secret Token",
+            wait.as_secs(),
+        ),
     }
 }
 
@@ -96,10 +115,6 @@ fn find(store: &Store, token: &str) -> Result<Option<Caller>> {
         };
         Ok(Some(Caller { token, tenant }))
     })
-}
-
-fn refused(detail: &str) -> Error {
-    ScimError::unauthorized(detail).into()
 }
 
 /// Whether a request shows any credentials at all.

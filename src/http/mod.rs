@@ -15,6 +15,7 @@ mod html;
 pub mod limits;
 pub mod listen;
 mod pages;
+pub mod rate;
 pub mod redirect;
 mod register;
 mod render;
@@ -33,6 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::seal::KeyFile;
 use crate::store::Store;
 use crate::store::tokens::TokenKind;
+use rate::Rate;
 use request::{Handler, Head, Request, Response};
 use route::Route;
 use throttle::Throttle;
@@ -56,8 +58,10 @@ pub struct App {
     pub keep_bodies: bool,
     /// What seals secrets of providers.
     pub key_file: KeyFile,
-    /// The tries of passwords of late.
+    /// The tries of passwords and tokens of late.
     pub throttle: Throttle,
+    /// How often each SCIM token may ask.
+    pub rate: Rate,
     /// Whether the server is being stopped, so that nobody waits for events any more.
     pub stopping: AtomicBool,
 }

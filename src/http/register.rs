@@ -181,7 +181,7 @@ impl Drop for Place {
 }
 
 /// What one subscriber can use at will: an IPv4 address, or the upper half of an IPv6 address.
-fn subscriber(address: IpAddr) -> IpAddr {
+pub(super) fn subscriber(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),

@@ -23,7 +23,10 @@ const SCIM_JSON: &str = "application/scim+json";
 const BODY_TYPES: [&str; 3] = [SCIM_JSON, "application/json", "text/json"];
 
 /// Seconds after which a client may ask again while its tenant is paused.
-const PAUSE_RETRY_SECS: &str = "300";
+const PAUSE_RETRY_SECS: u64 = 300;
+
+/// The same where the server has no room for it.
+const BUSY_RETRY_SECS: u64 = 5;
 
 /// Answers one request.
 pub(super) fn answer(app: &App, request: Request, resource: Scim) -> Response {
@@ -57,11 +60,11 @@ pub(super) fn loop_refusal(
         )),
         408 => ScimError::request_timeout(detail),
         413 => ScimError::payload_too_large(detail),
-        503 => ScimError::unavailable(detail),
+        503 => ScimError::unavailable(detail, BUSY_RETRY_SECS),
         500.. => ScimError::internal(format!("{detail} (request id {})", head.request_id)),
         _ => ScimError::invalid_syntax(detail),
     };
-    if let Ok(caller) = auth::caller(&app.store, head) {
+    if let Ok(caller) = auth::caller(app, head) {
         let call = described(app, head, vec![], &caller);
         provision::record_refusal(&app.store, &call, &refusal);
     }
@@ -72,7 +75,7 @@ pub(super) fn loop_refusal(
 /// a wrong one is still refused, for a client that tests its token here must not be told that it works.
 fn discover(app: &App, head: &Head, resource: &Scim) -> Result<Answer> {
     if auth::shows_credentials(head) {
-        auth::caller(&app.store, head)?;
+        auth::caller(app, head)?;
     }
     allowed(head, resource, &["GET"])?;
     if query(head)?
@@ -158,6 +161,7 @@ fn perform(
     if call.paused {
         return Err(ScimError::unavailable(
             "provisioning is paused for this tenant: try again later",
+            PAUSE_RETRY_SECS,
         )
         .into());
     }
@@ -235,9 +239,14 @@ fn perform(
 /// Who asks, and what the log is to say about it.
 ///
 /// Errors: 401 for who shows no valid token. If it was a tenant's once, or is its token for apps, the tenant's log says so.
+/// 429 for who asks too often.
 fn call(app: &App, head: &Head, body: Vec<u8>) -> Result<Call> {
-    match auth::caller(&app.store, head) {
-        Ok(caller) => Ok(described(app, head, body, &caller)),
+    match auth::caller(app, head) {
+        Ok(caller) => {
+            let call = described(app, head, body, &caller);
+            within_rate(app, head, &call)?;
+            Ok(call)
+        }
         Err(error) => {
             if let (Error::Scim(refusal), Some(caller)) = (&error, auth::whose(&app.store, head)?) {
                 let call = described(app, head, vec![], &caller);
@@ -246,6 +255,20 @@ fn call(app: &App, head: &Head, body: Vec<u8>) -> Result<Call> {
             Err(error)
         }
     }
+}
+
+fn within_rate(app: &App, head: &Head, call: &Call) -> Result<()> {
+    app.rate.take(call.token, head.started).map_err(|refused| {
+        let detail = format!(
+            "this token asks more often than {} times a second: wait a second, then go on",
+            app.rate.per_second()
+        );
+        let refusal = ScimError::too_many_requests(detail, 1);
+        if refused.is_worth_a_line {
+            provision::record_refusal(&app.store, call, &refusal);
+        }
+        refusal.into()
+    })
 }
 
 fn described(app: &App, head: &Head, body: Vec<u8>, caller: &Caller) -> Call {
@@ -398,10 +421,10 @@ fn refuse(refusal: ScimError, head: &Head, resource: &Scim) -> Response {
         405 => response
             .headers
             .push(("Allow", resource.methods().to_owned())),
-        503 => response
-            .headers
-            .push(("Retry-After", PAUSE_RETRY_SECS.to_owned())),
         _ => {}
+    }
+    if let Some(seconds) = refusal.retry_after() {
+        response.headers.push(("Retry-After", seconds.to_string()));
     }
     response
 }

@@ -75,7 +75,7 @@ fn form(visitor: &Visitor<'_>, status: u16, next: Option<&str>, trouble: &str) -
 pub(super) fn slowed(visitor: &Visitor<'_>, email: &str) -> std::result::Result<(), String> {
     let keys = [
         Key::Account(fold(email)),
-        Key::Address(visitor.head.address),
+        Key::address(visitor.head.address),
     ];
     visitor
         .app

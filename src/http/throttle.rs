@@ -1,13 +1,16 @@
-//! Slows down who tries passwords.
+//! Slows down who tries passwords and tokens.
 //!
 //! In memory: a restart forgets, and needs somebody at the machine. A try counts before it is answered, so that a hundred
 //! at once gain nothing.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+
+use super::register::subscriber;
 
 /// Most accounts and addresses that are remembered.
 const REMEMBERED: usize = 10_000;
@@ -20,17 +23,32 @@ const FORGOTTEN: Duration = Duration::from_secs(15 * 60);
 pub(super) enum Key {
     /// Those for an account, by its folded e-mail address, whether there is one or not.
     Account(String),
-    /// Those from an address.
-    Address(std::net::IpAddr),
+    /// Those of passwords from an address.
+    Address(IpAddr),
+    /// Tokens from an address that there never were.
+    Guess(IpAddr),
 }
 
 impl Key {
+    /// Passwords from an address.
+    pub(super) fn address(address: IpAddr) -> Key {
+        Key::Address(subscriber(address))
+    }
+
+    /// Unknown tokens from an address.
+    pub(super) fn guess(address: IpAddr) -> Key {
+        Key::Guess(subscriber(address))
+    }
+
     /// How many tries are free, and the longest wait after those. An account's is short: whoever tries it must not be
     /// able to keep its owner out.
     fn limits(&self) -> (u32, u64) {
         match self {
             Key::Account(_) => (5, 60),
             Key::Address(_) => (20, 15 * 60),
+            // A token can't be guessed; this keeps a client with a wrong one from asking for ever. Many clients may
+            // share an address, as behind a provider's gateway, so it takes a while to begin and is short.
+            Key::Guess(_) => (100, 60),
         }
     }
 }

@@ -59,6 +59,7 @@ pub struct ScimError {
     status: u16,
     scim_type: Option<ScimType>,
     detail: String,
+    retry_after: Option<u64>,
 }
 
 impl ScimError {
@@ -67,6 +68,7 @@ impl ScimError {
             status,
             scim_type,
             detail: detail.into(),
+            retry_after: None,
         }
     }
 
@@ -155,6 +157,14 @@ impl ScimError {
         ScimError::new(415, None, detail)
     }
 
+    /// 429, for who asks too often; in so many seconds it may ask again.
+    pub fn too_many_requests(detail: impl Into<String>, seconds: u64) -> ScimError {
+        ScimError {
+            retry_after: Some(seconds.max(1)),
+            ..ScimError::new(429, None, detail)
+        }
+    }
+
     /// 500; the detail names the request id and nothing of what went wrong.
     pub fn internal(detail: impl Into<String>) -> ScimError {
         ScimError::new(500, None, detail)
@@ -165,9 +175,12 @@ impl ScimError {
         ScimError::new(501, None, detail)
     }
 
-    /// 503; the caller adds `Retry-After`.
-    pub fn unavailable(detail: impl Into<String>) -> ScimError {
-        ScimError::new(503, None, detail)
+    /// 503, for what can't be done at the moment; in so many seconds it is worth another try.
+    pub fn unavailable(detail: impl Into<String>, seconds: u64) -> ScimError {
+        ScimError {
+            retry_after: Some(seconds.max(1)),
+            ..ScimError::new(503, None, detail)
+        }
     }
 
     /// The HTTP status.
@@ -183,6 +196,11 @@ impl ScimError {
     /// One sentence: what was found, where, what was expected.
     pub fn detail(&self) -> &str {
         &self.detail
+    }
+
+    /// After how many seconds to try again, where that helps.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.retry_after
     }
 
     /// The same refusal with `place` in front of its detail, as in "operation 3: …".

@@ -29,6 +29,7 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder)
             .env("RUST_LOG", "error")
+            .env("ROLLCALL_SCIM_RATE", "1000000")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -27,6 +27,7 @@ mod hazards; // what brought down the server that we do without, row by row (ARC
 mod history; // how users and teams were, and what was different between two times
 mod isolation; // one tenant's token with another tenant's ids
 mod lifecycle; // what goes and comes back: archive, restore, retention, undo
+mod limits; // who asks too often, with a token and without
 mod listening; // a redirect, a Unix socket, a socket that was given, a certificate of --dev
 mod log; // what the provisioning log says, and what must never be in it
 mod log_page; // the provisioning log in a browser: lines, filters, explanations, dry runs

@@ -68,11 +68,14 @@ impl Server {
     /// Starts it with `--dev`: there is a tenant `dev`, and its token is known.
     #[track_caller]
     pub fn start_dev() -> Server {
-        let mut server = Server::run(
-            Command::new(env!("CARGO_BIN_EXE_rollcall")),
-            None,
-            &["--dev"],
-        );
+        Server::start_dev_with(&[])
+    }
+
+    /// The same with more options.
+    #[track_caller]
+    pub fn start_dev_with(options: &[&str]) -> Server {
+        let program = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+        let mut server = Server::run(program, None, &[&["--dev"], options].concat());
         while server.token.is_empty() || server.settings.is_empty() {
             let line = server.line();
             if let Some(token) = line.strip_prefix("SCIM token: ") {
@@ -125,6 +128,8 @@ impl Server {
         }
         command
             .env("RUST_LOG", "info")
+            // Tests ask as fast as they can; those of the limit set it themselves.
+            .env("ROLLCALL_SCIM_RATE", "1000000")
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(stderr);

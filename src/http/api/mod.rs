@@ -41,6 +41,9 @@ pub(super) fn answer(app: &App, request: &Request, api: &Api) -> Response {
             405 => response.headers.push(("Allow", api.methods().to_owned())),
             _ => {}
         }
+        if let Some(seconds) = refusal.retry_after() {
+            response.headers.push(("Retry-After", seconds.to_string()));
+        }
         response
     })
 }
@@ -57,7 +60,7 @@ fn serve(app: &App, request: &Request, api: &Api) -> Result<Response> {
         let document = include_bytes!("../../../static/openapi.json");
         return Ok(reply_with(200, document.to_vec()));
     }
-    let caller = auth::app(&app.store, head)?;
+    let caller = auth::app(app, head)?;
     if *api == Api::Nothing {
         return Err(ScimError::not_found(format!(
             "there is nothing at {}; /api/v1/openapi.json says what there is",
