@@ -15,6 +15,7 @@ use crate::http::App;
 use crate::http::bind::{Listener, Place};
 use crate::http::limits::Limits;
 use crate::http::listen::{self, Stop, Terms};
+use crate::http::metrics::Page;
 use crate::http::redirect::Redirect;
 use crate::http::request::Handler;
 use crate::http::tls::{Files, Reload, Tls};
@@ -60,6 +61,9 @@ pub(super) struct Listening {
     /// Listen here too, for plain HTTP, and send everybody on to HTTPS
     #[arg(long, value_name = "ADDR", env = "ROLLCALL_HTTP_REDIRECT")]
     http_redirect: Option<Place>,
+    /// Listen here too, for Prometheus: GET /metrics, without a token, so keep it inside
+    #[arg(long, value_name = "ADDR", env = "ROLLCALL_METRICS")]
+    metrics: Option<Place>,
     /// A reverse proxy whose X-Forwarded-For, -Proto and -Host are believed; repeatable
     #[arg(long, value_name = "CIDR", env = "ROLLCALL_TRUSTED_PROXY", value_delimiter = ',', value_parser = network)]
     trusted_proxy: Vec<IpNet>,
@@ -69,6 +73,7 @@ pub(super) struct Listening {
 pub(super) struct Door {
     listener: Listener,
     redirect: Option<Listener>,
+    metrics: Option<Listener>,
     trusted: Vec<IpNet>,
     tls: Option<Arc<Tls>>,
     stop: Stop,
@@ -112,7 +117,8 @@ impl Listening {
             )));
         }
         let redirect = self.http_redirect.as_ref().map(opened).transpose()?;
-        let stop = Stop::new([&listener].into_iter().chain(&redirect))?;
+        let metrics = self.metrics.as_ref().map(opened).transpose()?;
+        let stop = Stop::new([&listener].into_iter().chain(&redirect).chain(&metrics))?;
         let reloaded = tls.clone();
         stop.on_signals(move || match &reloaded {
             Some(tls) => report(&tls.reload(), &mut None),
@@ -121,6 +127,7 @@ impl Listening {
         Ok(Door {
             listener,
             redirect,
+            metrics,
             trusted: self.trusted_proxy.clone(),
             tls,
             stop,
@@ -165,8 +172,16 @@ impl Door {
             let redirect = Redirect::new(app.public_url.clone(), port);
             sides.push(beside(listener, Arc::new(redirect), &self.stop)?);
         }
+        if let Some(listener) = self.metrics {
+            let page = Page {
+                app: Arc::clone(app),
+                tls: self.tls.clone(),
+            };
+            sides.push(beside(listener, Arc::new(page), &self.stop)?);
+        }
         let terms = Terms {
             limits: Limits::default(),
+            traffic: Arc::clone(&app.metrics.traffic),
             trusted: self.trusted,
             tls: self.tls,
         };

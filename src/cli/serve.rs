@@ -97,6 +97,7 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         keep_bodies: arguments.dev,
         key_file: KeyFile::at(key_file),
         throttle: Default::default(),
+        metrics: Default::default(),
         rate: Rate::new(arguments.scim_rate, arguments.scim_burst),
         stopping: Default::default(),
     });

@@ -19,7 +19,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,18 @@ pub(super) struct Service {
     pub(super) limits: Limits,
     pub(super) trusted: Vec<IpNet>,
     pub(super) tls: Option<Arc<Tls>>,
+    traffic: Arc<Traffic>,
+}
+
+/// Connections in numbers.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Open ones.
+    pub open: AtomicU64,
+    /// Accepted so far.
+    pub accepted: AtomicU64,
+    /// Of these, turned away for want of a place or a thread.
+    pub turned_away: AtomicU64,
 }
 
 /// On what terms connections are served.
@@ -57,6 +69,8 @@ pub struct Terms {
     pub trusted: Vec<IpNet>,
     /// With it, nothing but TLS is spoken.
     pub tls: Option<Arc<Tls>>,
+    /// Where they are counted.
+    pub traffic: Arc<Traffic>,
 }
 
 impl Terms {
@@ -66,6 +80,7 @@ impl Terms {
             limits,
             trusted: Vec::new(),
             tls: None,
+            traffic: Arc::default(),
         }
     }
 }
@@ -77,6 +92,7 @@ pub fn serve(listener: Listener, handler: Arc<dyn Handler>, terms: Terms, stop: 
         limits,
         mut trusted,
         tls,
+        traffic,
     } = terms;
     if listener.address().is_none() {
         // Peers on a Unix socket have no address. They count as this machine, and who may open the file is the proxy.
@@ -87,6 +103,7 @@ pub fn serve(listener: Listener, handler: Arc<dyn Handler>, terms: Terms, stop: 
         limits,
         trusted,
         tls,
+        traffic,
     });
     let register = Arc::new(Register::new(service.limits.connections));
     let mut trouble = Trouble::default();
@@ -142,7 +159,8 @@ fn admit(
     // Without it, the second of two small writes waits for the first one's acknowledgement. Fails
     // only where the peer has left already, or where there is no such wait.
     let _ = socket.set_tcp_nodelay(true);
-    let limits = &service.limits;
+    let (limits, traffic) = (&service.limits, &service.traffic);
+    traffic.accepted.fetch_add(1, Ordering::Relaxed);
     let is_ours = peer.is_loopback() || service.trusted.iter().any(|net| net.contains(&peer));
     let share = if is_ours {
         limits.connections
@@ -151,6 +169,7 @@ fn admit(
     };
     let socket = Arc::new(socket);
     let Some(place) = register.enter(&socket, peer, share) else {
+        traffic.turned_away.fetch_add(1, Ordering::Relaxed);
         trouble.warn(&format!("{peer} was turned away: too many connections"));
         return turn_away(&socket, service);
     };
@@ -158,11 +177,15 @@ fn admit(
     let thread = thread::Builder::new()
         .name("connection".to_owned())
         .stack_size(limits.stack_bytes);
+    traffic.open.fetch_add(1, Ordering::Relaxed);
     let started = thread.spawn(move || {
         let (socket, service) = theirs;
         run(socket, peer, &place, &service);
+        service.traffic.open.fetch_sub(1, Ordering::Relaxed);
     });
     if let Err(error) = started {
+        traffic.open.fetch_sub(1, Ordering::Relaxed);
+        traffic.turned_away.fetch_add(1, Ordering::Relaxed);
         trouble.warn(&format!(
             "{peer} was turned away: no thread could be started: {error}"
         ));

@@ -14,6 +14,7 @@ mod head;
 mod html;
 pub mod limits;
 pub mod listen;
+pub mod metrics;
 mod pages;
 pub mod rate;
 pub mod redirect;
@@ -34,6 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::seal::KeyFile;
 use crate::store::Store;
 use crate::store::tokens::TokenKind;
+use metrics::Metrics;
 use rate::Rate;
 use request::{Handler, Head, Request, Response};
 use route::Route;
@@ -60,6 +62,8 @@ pub struct App {
     pub key_file: KeyFile,
     /// The tries of passwords and tokens of late.
     pub throttle: Throttle,
+    /// What was done so far, in numbers.
+    pub metrics: Metrics,
     /// How often each SCIM token may ask.
     pub rate: Rate,
     /// Whether the server is being stopped, so that nobody waits for events any more.
@@ -98,7 +102,37 @@ impl Handler for App {
     }
 
     fn answer(&self, request: Request) -> Response {
-        match route::route(&request.head) {
+        let route = route::route(&request.head);
+        let counted = metrics::place(Some(&route));
+        let started = request.head.started;
+        let response = self.serve(request, route);
+        self.metrics
+            .count(counted, response.status, started.elapsed());
+        response
+    }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn refusal(&self, head: Option<&Head>, status: u16, detail: &str) -> Response {
+        let route = head.map(route::route);
+        let took = head.map(|head| head.started.elapsed()).unwrap_or_default();
+        self.metrics
+            .count(metrics::place(route.as_ref()), status, took);
+        match (head, route) {
+            (Some(head), Some(Route::Scim(resource))) => {
+                scim::loop_refusal(self, head, &resource, status, detail)
+            }
+            (Some(head), Some(Route::Api(_))) => api::refused(head, status, detail),
+            _ => pages::plain(status, &format!("{detail}\n")),
+        }
+    }
+}
+
+impl App {
+    fn serve(&self, request: Request, route: Route) -> Response {
+        match route {
             Route::Scim(resource) => scim::answer(self, request, resource),
             Route::Api(address) => api::answer(self, &request, &address),
             Route::Health => pages::health(&request.head),
@@ -116,20 +150,6 @@ impl Handler for App {
             Route::Me => pages::visited(self, &request, sign_in::me),
             Route::Asset(asset) => pages::asset(&request.head, &asset),
             Route::Nothing => pages::plain(404, "There is no page at this address.\n"),
-        }
-    }
-
-    fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-    }
-
-    fn refusal(&self, head: Option<&Head>, status: u16, detail: &str) -> Response {
-        match head.map(|head| (head, route::route(head))) {
-            Some((head, Route::Scim(resource))) => {
-                scim::loop_refusal(self, head, &resource, status, detail)
-            }
-            Some((head, Route::Api(_))) => api::refused(head, status, detail),
-            _ => pages::plain(status, &format!("{detail}\n")),
         }
     }
 }

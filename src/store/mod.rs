@@ -175,6 +175,21 @@ impl Store {
         self.writer.commits()
     }
 
+    /// How many changes there were in these.
+    pub fn changes(&self) -> u64 {
+        self.writer.changes()
+    }
+
+    /// How many transactions could not be committed.
+    pub fn lost(&self) -> u64 {
+        self.writer.lost()
+    }
+
+    /// How many changes and how many exchanges wait for the writer.
+    pub fn waiting(&self) -> (u64, u64) {
+        self.writer.waiting()
+    }
+
     /// Waits until there is another commit than the `seen` ones, but no longer than `timeout`. Other processes may
     /// write unseen, so look again from time to time all the same.
     pub fn wait_for_commit(&self, seen: u64, timeout: Duration) {

@@ -73,6 +73,8 @@ struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     dropped_exchanges: AtomicU64,
+    changes: AtomicU64,
+    lost: AtomicU64,
     /// Commits that changed something, and who waits for the next one.
     commits: Mutex<u64>,
     committed: Condvar,
@@ -84,7 +86,8 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count_commit(&self) {
+    fn count_commit(&self, changes: usize) {
+        self.changes.fetch_add(changes as u64, Ordering::Relaxed);
         *self.commits.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.committed.notify_all();
     }
@@ -216,6 +219,22 @@ impl Writer {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// See [`Store::changes`](super::Store::changes).
+    pub fn changes(&self) -> u64 {
+        self.queue.changes.load(Ordering::Relaxed)
+    }
+
+    /// See [`Store::lost`](super::Store::lost).
+    pub fn lost(&self) -> u64 {
+        self.queue.lost.load(Ordering::Relaxed)
+    }
+
+    /// See [`Store::waiting`](super::Store::waiting).
+    pub fn waiting(&self) -> (u64, u64) {
+        let waiting = self.queue.lock();
+        (waiting.changes.len() as u64, waiting.exchanges.len() as u64)
+    }
+
     /// See [`Store::wait_for_commit`](super::Store::wait_for_commit).
     pub fn wait_for_commit(&self, seen: u64, timeout: Duration) {
         let commits = self
@@ -269,7 +288,7 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
         match commit(&conn, changes, exchanges) {
             Ok(answers) => {
                 if !answers.is_empty() {
-                    queue.count_commit();
+                    queue.count_commit(answers.len());
                 }
                 answers.into_iter().for_each(|answer| answer());
             }
@@ -277,6 +296,7 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
                 queue
                     .dropped_exchanges
                     .fetch_add(recorded, Ordering::Relaxed);
+                queue.lost.fetch_add(1, Ordering::Relaxed);
                 log::error!("a transaction was lost: {error}");
             }
         }
