@@ -169,32 +169,43 @@ CREATE INDEX resource_archived_external_id ON resource (tenant, kind, external_i
 CREATE INDEX resource_order ON resource (tenant, kind, deleted_at);
 CREATE INDEX resource_active ON resource (tenant, kind, deleted_at, active);
 
--- How many live resources there are, so that totalResults of a whole list needs no scan. Kept by the triggers.
+-- How many live resources there are in each block of 1,024 row numbers: their sum is totalResults of a whole list, and
+-- adding them up finds where a page deep inside it begins. Kept by the triggers.
 CREATE TABLE tally (
     tenant INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
     kind   TEXT    NOT NULL,
+    block  INTEGER NOT NULL, -- row >> 10
     live   INTEGER NOT NULL,
-    PRIMARY KEY (tenant, kind)
+    PRIMARY KEY (tenant, kind, block)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER resource_comes AFTER INSERT ON resource WHEN new.deleted_at IS NULL BEGIN
-    INSERT INTO tally (tenant, kind, live) VALUES (new.tenant, new.kind, 1)
-        ON CONFLICT (tenant, kind) DO UPDATE SET live = live + 1;
+    INSERT INTO tally (tenant, kind, block, live) VALUES (new.tenant, new.kind, new.row >> 10, 1)
+        ON CONFLICT (tenant, kind, block) DO UPDATE SET live = live + 1;
 END;
 
 CREATE TRIGGER resource_goes AFTER UPDATE OF deleted_at ON resource
 WHEN old.deleted_at IS NULL AND new.deleted_at IS NOT NULL BEGIN
-    UPDATE tally SET live = live - 1 WHERE tenant = new.tenant AND kind = new.kind;
+    UPDATE tally SET live = live - 1 WHERE tenant = new.tenant AND kind = new.kind AND block = new.row >> 10;
 END;
 
+-- One that was never live here, as in the copy of a tenant, may be the first of its block.
 CREATE TRIGGER resource_returns AFTER UPDATE OF deleted_at ON resource
 WHEN old.deleted_at IS NOT NULL AND new.deleted_at IS NULL BEGIN
-    UPDATE tally SET live = live + 1 WHERE tenant = new.tenant AND kind = new.kind;
+    INSERT INTO tally (tenant, kind, block, live) VALUES (new.tenant, new.kind, new.row >> 10, 1)
+        ON CONFLICT (tenant, kind, block) DO UPDATE SET live = live + 1;
 END;
 
 CREATE TRIGGER resource_is_purged AFTER DELETE ON resource WHEN old.deleted_at IS NULL BEGIN
-    UPDATE tally SET live = live - 1 WHERE tenant = old.tenant AND kind = old.kind;
+    UPDATE tally SET live = live - 1 WHERE tenant = old.tenant AND kind = old.kind AND block = old.row >> 10;
 END;
+
+-- What seals cursors (src/provision/cursor.rs): one row, made with the file, so that a walk through a list goes on after
+-- a restart.
+CREATE TABLE cursor_key (
+    id  INTEGER PRIMARY KEY CHECK (id = 1),
+    key BLOB    NOT NULL CHECK (length(key) = 32)
+) STRICT;
 
 -- Values that users are found by and that no column has: e-mail addresses, which clients match on, and display names,
 -- which people search by. One row each. An index of the documents: it can be made again from them.

@@ -16,6 +16,7 @@ use crate::scim::filter::Filter;
 use crate::scim::resource;
 use crate::scim::schema::Kind;
 use crate::store::people::{self, Person};
+use crate::store::place::Start;
 use crate::store::resources::{self, Query, Stored};
 use crate::store::sessions::{Holder, Link};
 use crate::store::{Snapshot, TenantId, history as past, roles, teams};
@@ -179,7 +180,7 @@ fn list(
         filter: filter.as_ref(),
         sort_by: None,
         descending: false,
-        offset: 0,
+        start: Start::Offset(0),
         limit: listing.limit,
     };
     let (rows, total) = look(data, &listing.tenant, |snapshot, tenant| {

@@ -18,6 +18,12 @@ pub fn remedy(status: u16, scim_type: Option<&str>) -> &'static str {
             "Correct the value at the provider, or the mapping that makes it; then provision this one again (in Entra: \
              Provision on demand)."
         }
+        (400, Some("expiredCursor")) => {
+            "Let the client begin its search anew: it waited too long between two pages."
+        }
+        (400, Some("invalidCursor" | "invalidCount")) => {
+            "Let the client repeat its search as it was for every page, with the cursor as it came."
+        }
         (400, Some("tooMany")) => "Let the provider ask for less at once.",
         (400, Some("invalidSyntax")) => {
             "Check that the provider speaks SCIM 2.0 to the Tenant URL; if it does, the request in the log shows what \

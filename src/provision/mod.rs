@@ -7,6 +7,7 @@
 
 mod bulk;
 mod change;
+mod cursor;
 mod exchange;
 mod membership;
 mod secrets;
@@ -21,11 +22,13 @@ use crate::scim::message::{self, Projection, SearchRequest};
 use crate::scim::resource::{self, Document, Meta};
 use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery, project};
-use crate::store::resources::{self, Query, Stored};
+use crate::store::place::Start;
+use crate::store::resources::{self, Page, Query, Stored};
 use crate::store::{Snapshot, Store, TenantId};
 
 pub use bulk::bulk;
 use change::Change;
+use cursor::Cursors;
 pub use exchange::{Call, record_refusal};
 use exchange::{Outcome, refusing};
 pub use secrets::lost;
@@ -162,7 +165,8 @@ fn change(
     })
 }
 
-/// Lists and filters (RFC 7644 §3.4.2, §3.4.3): `kinds` is one type, or both for a search at the root.
+/// Lists and filters (RFC 7644 §3.4.2, §3.4.3), page by page, by index or by cursor (RFC 9865): `kinds` is one type, or
+/// both for a search at the root.
 pub fn search(
     store: &Store,
     call: Arc<Call>,
@@ -170,59 +174,102 @@ pub fn search(
     request: &SearchRequest,
 ) -> Result<Answer> {
     refusing(store, &call, || {
-        let types: Vec<_> = kinds.iter().map(|kind| kind.resource_type()).collect();
-        if let Some(filter) = &request.filter {
-            filter.check(&types)?;
-        }
-        if let Some(path) = &request.sort_by
-            && types.iter().all(|resource_type| {
-                resource_type
-                    .resolve(path)
-                    .and_then(|it| it.compared())
-                    .is_none()
-            })
-        {
-            return Err(ScimError::invalid_path(format!(
-                "sortBy: {path} is no attribute that has a value to sort by"
-            ))
-            .into());
-        }
-        let query = Query {
-            kinds,
-            filter: request.filter.as_ref(),
-            sort_by: request.sort_by.as_ref(),
-            descending: request.descending,
-            offset: request.start_index - 1,
-            limit: request
-                .count
-                .unwrap_or(discovery::DEFAULT_COUNT)
-                .min(discovery::MAX_RESULTS),
-        };
+        check(kinds, request)?;
         let outcome = store.read(|snapshot| {
+            let cursors = Cursors::of(snapshot, &call, kinds, request)?;
+            let query = Query {
+                kinds,
+                filter: request.filter.as_ref(),
+                sort_by: request.sort_by.as_ref(),
+                descending: request.descending,
+                start: match &cursors {
+                    Some(cursors) => cursors.start()?,
+                    None => Start::Offset(request.start_index.unwrap_or(1) - 1),
+                },
+                limit: page_size(request),
+            };
             let page = resources::search(snapshot, call.tenant, &query)?;
-            let list = page
-                .resources
-                .iter()
-                .map(|stored| {
-                    visible(snapshot, &call, stored, &request.projection).map(Value::Object)
-                })
-                .collect::<Result<Vec<_>>>()?;
-            let action = words::search(kinds, request, page.total);
-            let body = message::list_response(page.total, request.start_index, list);
             let answer = Answer {
                 status: 200,
-                body: Some(body),
+                body: Some(listed(snapshot, &call, request, &page, cursors)?),
                 ..Answer::default()
             };
             Ok(Outcome {
                 answer,
-                action,
+                action: words::search(kinds, request, page.total),
                 subject: None,
                 ignored: vec![],
             })
         })?;
         Ok(outcome.noted(store, &call))
     })
+}
+
+/// Refuses what can't be searched for or sorted by, and a size of pages that there isn't.
+fn check(kinds: &[Kind], request: &SearchRequest) -> Result<()> {
+    let types: Vec<_> = kinds.iter().map(|kind| kind.resource_type()).collect();
+    if let Some(filter) = &request.filter {
+        filter.check(&types)?;
+    }
+    if let Some(path) = &request.sort_by
+        && types.iter().all(|resource_type| {
+            resource_type
+                .resolve(path)
+                .and_then(|it| it.compared())
+                .is_none()
+        })
+    {
+        return Err(ScimError::invalid_path(format!(
+            "sortBy: {path} is no attribute that has a value to sort by"
+        ))
+        .into());
+    }
+    // RFC 9865 §2.1, table 3. By index, a page is just smaller than what was asked for (RFC 7644 §3.4.2.4).
+    if request.cursor.is_some()
+        && let Some(count) = request.count
+        && count > discovery::MAX_RESULTS
+    {
+        return Err(ScimError::invalid_count(format!(
+            "count is {count}, and a page has at most {}",
+            discovery::MAX_RESULTS
+        ))
+        .into());
+    }
+    Ok(())
+}
+
+/// Most resources on a page of this search.
+fn page_size(request: &SearchRequest) -> u64 {
+    request
+        .count
+        .unwrap_or(discovery::DEFAULT_COUNT)
+        .min(discovery::MAX_RESULTS)
+}
+
+/// The ListResponse of a page.
+fn listed(
+    snapshot: &Snapshot<'_>,
+    call: &Call,
+    request: &SearchRequest,
+    page: &Page,
+    cursors: Option<Cursors>,
+) -> Result<Value> {
+    let resources = page
+        .resources
+        .iter()
+        .map(|stored| visible(snapshot, call, stored, &request.projection).map(Value::Object))
+        .collect::<Result<Vec<_>>>()?;
+    let Some(cursors) = cursors else {
+        let start_index = request.start_index.unwrap_or(1);
+        return Ok(message::list_response(page.total, start_index, resources));
+    };
+    let cursor = |start: &Option<Start>| start.as_ref().map(|it| cursors.cursor(it)).transpose();
+    Ok(message::cursor_response(
+        page.total,
+        resources,
+        cursor(&page.next)?,
+        cursor(&page.previous)?,
+    ))
 }
 
 fn find(snapshot: &Snapshot<'_>, tenant: TenantId, target: &Target) -> Result<Stored> {

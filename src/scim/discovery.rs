@@ -1,4 +1,4 @@
-//! ServiceProviderConfig, ResourceTypes and Schemas (RFC 7643 §5-§7, RFC 7644 §4).
+//! ServiceProviderConfig, ResourceTypes and Schemas (RFC 7643 §5-§7, RFC 7644 §4, RFC 9865 §4).
 //!
 //! What is said here is what is enforced: the schemas and the limits are the ones the rest of the crate goes by.
 
@@ -11,6 +11,8 @@ use super::schema::{Kind, Schema};
 pub const MAX_RESULTS: u64 = 1000;
 /// A list answer's size where the client names none.
 pub const DEFAULT_COUNT: u64 = 100;
+/// How long a cursor stays valid, in seconds (RFC 9865 §4).
+pub const CURSOR_TIMEOUT_SECS: i64 = 3600;
 
 /// What the server can do (RFC 7643 §5). `base` is the URL of the SCIM root without a slash at its end,
 /// `max_payload_size` what a body may have, in bytes.
@@ -27,6 +29,14 @@ pub fn service_provider_config(base: &str, max_payload_size: u64) -> Value {
         "changePassword": { "supported": false },
         "sort": { "supported": true },
         "etag": { "supported": true },
+        "pagination": {
+            "cursor": true,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": DEFAULT_COUNT,
+            "maxPageSize": MAX_RESULTS,
+            "cursorTimeout": CURSOR_TIMEOUT_SECS,
+        },
         "authenticationSchemes": [{
             "type": "oauthbearertoken",
             "name": "Bearer token",
@@ -113,6 +123,11 @@ mod tests {
             json!({"supported": true, "maxOperations": 1000, "maxPayloadSize": 8_388_608})
         );
         assert_eq!(config["filter"]["maxResults"], 1000);
+        assert_eq!(
+            config["pagination"],
+            json!({"cursor": true, "index": true, "defaultPaginationMethod": "index",
+                   "defaultPageSize": 100, "maxPageSize": 1000, "cursorTimeout": 3600})
+        );
         assert_eq!(
             config["authenticationSchemes"]
                 .as_array()

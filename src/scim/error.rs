@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// The URN of an error body (RFC 7644 §3.12).
 const ERROR_URN: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
-/// The detail error keywords of RFC 7644 §3.12, table 9.
+/// The detail error keywords of RFC 7644 §3.12, table 9, and of RFC 9865 §2.1, table 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScimType {
     /// The filter's syntax, an attribute in it or its operator is wrong.
@@ -30,6 +30,12 @@ pub enum ScimType {
     InvalidVers,
     /// A request carries sensitive information in its URI.
     Sensitive,
+    /// A cursor isn't one that this search gave.
+    InvalidCursor,
+    /// A cursor was kept for too long.
+    ExpiredCursor,
+    /// A page's size is no number, too big or another than that of the page before.
+    InvalidCount,
 }
 
 impl ScimType {
@@ -46,6 +52,9 @@ impl ScimType {
             ScimType::InvalidValue => "invalidValue",
             ScimType::InvalidVers => "invalidVers",
             ScimType::Sensitive => "sensitive",
+            ScimType::InvalidCursor => "invalidCursor",
+            ScimType::ExpiredCursor => "expiredCursor",
+            ScimType::InvalidCount => "invalidCount",
         }
     }
 }
@@ -105,6 +114,21 @@ impl ScimError {
     /// 400 `noTarget`.
     pub fn no_target(detail: impl Into<String>) -> ScimError {
         ScimError::new(400, Some(ScimType::NoTarget), detail)
+    }
+
+    /// 400 `invalidCursor` (RFC 9865 §2.1).
+    pub fn invalid_cursor(detail: impl Into<String>) -> ScimError {
+        ScimError::new(400, Some(ScimType::InvalidCursor), detail)
+    }
+
+    /// 400 `expiredCursor` (RFC 9865 §2.1).
+    pub fn expired_cursor(detail: impl Into<String>) -> ScimError {
+        ScimError::new(400, Some(ScimType::ExpiredCursor), detail)
+    }
+
+    /// 400 `invalidCount` (RFC 9865 §2.1).
+    pub fn invalid_count(detail: impl Into<String>) -> ScimError {
+        ScimError::new(400, Some(ScimType::InvalidCount), detail)
     }
 
     /// 400 `invalidValue`.

@@ -1,4 +1,4 @@
-//! Messages around resources (RFC 7644 §3.4.2, §3.4.3): reading JSON, queries and lists.
+//! Messages around resources (RFC 7644 §3.4.2, §3.4.3, RFC 9865): reading JSON, queries and lists.
 
 use std::fmt;
 
@@ -14,7 +14,14 @@ const LIST_RESPONSE_URN: &str = "urn:ietf:params:scim:api:messages:2.0:ListRespo
 const SEARCH_REQUEST_URN: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
 
 /// The parameters of a search that have one value.
-const ONE_VALUE: [&str; 5] = ["filter", "sortBy", "sortOrder", "startIndex", "count"];
+const ONE_VALUE: [&str; 6] = [
+    "filter",
+    "sortBy",
+    "sortOrder",
+    "startIndex",
+    "count",
+    "cursor",
+];
 /// Those that are lists.
 const LISTS: [&str; 2] = ["attributes", "excludedAttributes"];
 
@@ -139,7 +146,7 @@ pub struct Projection {
 }
 
 /// A query, by URL or by SearchRequest (RFC 7644 §3.4.2, §3.4.3).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchRequest {
     /// Which attributes the answer shows.
     pub projection: Projection,
@@ -149,24 +156,12 @@ pub struct SearchRequest {
     pub sort_by: Option<AttrPath>,
     /// `sortOrder` is `descending`.
     pub descending: bool,
-    /// 1-based; below 1 is read as 1.
-    pub start_index: u64,
+    /// 1-based; below 1 is read as 1. Never there together with a cursor.
+    pub start_index: Option<u64>,
+    /// As it came; empty for the first page of those that go on by cursors (RFC 9865 §2).
+    pub cursor: Option<String>,
     /// None: the default page size; negative is read as 0. The caller caps it.
     pub count: Option<u64>,
-}
-
-impl Default for SearchRequest {
-    /// The first page of everything.
-    fn default() -> SearchRequest {
-        SearchRequest {
-            projection: Projection::default(),
-            filter: None,
-            sort_by: None,
-            descending: false,
-            start_index: 1,
-            count: None,
-        }
-    }
 }
 
 impl Projection {
@@ -204,16 +199,16 @@ impl Projection {
 
 impl SearchRequest {
     /// From a URL's query, decoded. Unknown parameters (Entra's `aadOptscim062020`) are ignored, and so is an empty
-    /// value of a known one.
+    /// value of a known one but `cursor`.
     ///
     /// # Errors
-    /// 400 `invalidFilter` for the filter's syntax, 400 `invalidValue` for another parameter's.
+    /// 400 `invalidFilter` for the filter's syntax, 400 `invalidCount`, 400 `invalidValue` for another parameter's.
     pub fn from_query(query: &[(String, String)]) -> Result<SearchRequest, ScimError> {
         let mut request = SearchRequest::default();
-        for (name, value) in query.iter().filter(|(_, value)| !value.trim().is_empty()) {
+        for (name, value) in query {
             request.read(name, value)?;
         }
-        Ok(request)
+        request.by_one_method()
     }
 
     /// From a SearchRequest body; `schemas` must name its URN.
@@ -238,7 +233,6 @@ impl SearchRequest {
         for (key, value) in body {
             match value {
                 Value::Null => {}
-                Value::String(text) if text.trim().is_empty() => {}
                 Value::String(text) => request.read(key, text)?,
                 Value::Number(_) => request.read(key, &value.to_string())?,
                 Value::Array(names)
@@ -258,22 +252,43 @@ impl SearchRequest {
                 _ => {}
             }
         }
-        Ok(request)
+        request.by_one_method()
     }
 
     fn read(&mut self, name: &str, value: &str) -> Result<(), ScimError> {
         match name.to_ascii_lowercase().as_str() {
+            "cursor" if self.cursor.is_some() => {
+                return Err(ScimError::invalid_cursor("cursor is there twice"));
+            }
+            "cursor" => self.cursor = Some(value.trim().to_owned()),
+            _ if value.trim().is_empty() => {}
             "filter" if self.filter.is_some() => {
                 return Err(ScimError::invalid_filter("filter is there twice"));
             }
             "filter" => self.filter = Some(Filter::parse(value)?),
             "sortby" => self.sort_by = Some(attribute_path("sortBy", value.trim())?),
             "sortorder" => self.descending = descending(value.trim())?,
-            "startindex" => self.start_index = whole_number("startIndex", value.trim())?.max(1),
-            "count" => self.count = Some(whole_number("count", value.trim())?),
+            "startindex" => {
+                let number = whole_number("startIndex", value.trim());
+                self.start_index = Some(number.map_err(ScimError::invalid_value)?.max(1));
+            }
+            "count" => {
+                let number = whole_number("count", value.trim());
+                self.count = Some(number.map_err(ScimError::invalid_count)?);
+            }
             _ => self.projection.read(name, value)?,
         }
         Ok(())
+    }
+
+    /// Refuses to guess which method of paging is meant (RFC 9865 §2.4: one parameter or the other).
+    fn by_one_method(self) -> Result<SearchRequest, ScimError> {
+        if self.cursor.is_some() && self.start_index.is_some() {
+            return Err(ScimError::invalid_value(
+                "cursor and startIndex are both there: pages are asked for by one of them",
+            ));
+        }
+        Ok(self)
     }
 }
 
@@ -311,8 +326,8 @@ fn descending(text: &str) -> Result<bool, ScimError> {
     )))
 }
 
-/// A whole number; a negative one counts as 0 (RFC 7644 §3.4.2.4).
-fn whole_number(parameter: &str, text: &str) -> Result<u64, ScimError> {
+/// A whole number; a negative one counts as 0 (RFC 7644 §3.4.2.4). The error is what is wrong, in words.
+fn whole_number(parameter: &str, text: &str) -> Result<u64, String> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text),
@@ -322,10 +337,10 @@ fn whole_number(parameter: &str, text: &str) -> Result<u64, ScimError> {
         Ok(number) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
             Ok(if negative { 0 } else { number.unsigned_abs() })
         }
-        _ => Err(ScimError::invalid_value(format!(
+        _ => Err(format!(
             "{parameter} is \"{}\" where a whole number was expected",
             excerpt(text)
-        ))),
+        )),
     }
 }
 
@@ -340,9 +355,31 @@ pub fn list_response(total_results: u64, start_index: u64, resources: Vec<Value>
     })
 }
 
+/// A ListResponse of a page between cursors, each of which is there if there is such a page (RFC 9865 §2).
+pub fn cursor_response(
+    total_results: u64,
+    resources: Vec<Value>,
+    next: Option<String>,
+    previous: Option<String>,
+) -> Value {
+    let mut list = json!({
+        "schemas": [LIST_RESPONSE_URN],
+        "totalResults": total_results,
+        "itemsPerPage": resources.len(),
+        "Resources": resources,
+    });
+    for (name, cursor) in [("nextCursor", next), ("previousCursor", previous)] {
+        if let Some(cursor) = cursor {
+            list[name] = cursor.into();
+        }
+    }
+    list
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scim::error::ScimType;
 
     fn refusal(body: &str) -> String {
         parse_json(body.as_bytes()).unwrap_err().to_string()
@@ -389,8 +426,8 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_brought_into_it() {
         let request = query(&[("startIndex", "-5"), ("count", "-1")]).unwrap();
-        assert_eq!((request.start_index, request.count), (1, Some(0)));
-        assert_eq!(query(&[("STARTINDEX", "0")]).unwrap().start_index, 1);
+        assert_eq!((request.start_index, request.count), (Some(1), Some(0)));
+        assert_eq!(query(&[("STARTINDEX", "0")]).unwrap().start_index, Some(1));
         for (name, value) in [
             ("count", "ten"),
             ("startIndex", "1.5"),
@@ -412,6 +449,31 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(request, SearchRequest::default());
+    }
+
+    #[test]
+    fn pages_are_asked_for_by_a_cursor_or_by_an_index() {
+        assert_eq!(
+            query(&[("Cursor", "")]).unwrap().cursor.as_deref(),
+            Some("")
+        );
+        assert_eq!(query(&[("count", "3")]).unwrap().cursor, None);
+        let body = json!({"schemas": [SEARCH_REQUEST_URN], "cursor": "", "count": 3});
+        let request = SearchRequest::from_json(&body).unwrap();
+        assert_eq!(
+            (request.cursor.as_deref(), request.count),
+            (Some(""), Some(3))
+        );
+        let refused = |pairs| query(pairs).unwrap_err().scim_type();
+        assert_eq!(
+            refused(&[("cursor", ""), ("startIndex", "1")]),
+            Some(ScimType::InvalidValue)
+        );
+        assert_eq!(
+            refused(&[("cursor", ""), ("cursor", "a")]),
+            Some(ScimType::InvalidCursor)
+        );
+        assert_eq!(refused(&[("count", "x")]), Some(ScimType::InvalidCount));
     }
 
     #[test]

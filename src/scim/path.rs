@@ -34,6 +34,15 @@ impl AttrPath {
         };
         read().map_err(invalid_path)
     }
+
+    /// The same path in lower case, in which all its spellings are equal (RFC 7644 §3.10).
+    pub fn lower_case(&self) -> AttrPath {
+        AttrPath {
+            urn: self.urn.as_deref().map(str::to_ascii_lowercase),
+            name: self.name.to_ascii_lowercase(),
+            sub_attr: self.sub_attr.as_deref().map(str::to_ascii_lowercase),
+        }
+    }
 }
 
 impl fmt::Display for AttrPath {

@@ -172,6 +172,9 @@ fn scim_type(name: &str) -> Option<&'static str> {
         ScimType::InvalidValue,
         ScimType::InvalidVers,
         ScimType::Sensitive,
+        ScimType::InvalidCursor,
+        ScimType::ExpiredCursor,
+        ScimType::InvalidCount,
     ];
     types
         .into_iter()

@@ -169,7 +169,7 @@ impl Lookup {
 }
 
 /// The columns of `team_member` that hold a resource of `kind`, and what it is linked to.
-fn ends(kind: Kind) -> (&'static str, &'static str) {
+pub(super) fn ends(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::User => ("member", "team"),
         Kind::Group => ("team", "member"),

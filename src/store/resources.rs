@@ -11,6 +11,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::column::{Json, Millis};
+use super::place::Start;
 use super::{Snapshot, TenantId, Tx, search};
 use crate::error::{Doing, Result};
 use crate::scim::filter::Filter;
@@ -48,8 +49,8 @@ pub struct Query<'a> {
     pub sort_by: Option<&'a AttrPath>,
     /// Of sorted resources only.
     pub descending: bool,
-    /// How many to skip.
-    pub offset: u64,
+    /// Where the page begins.
+    pub start: Start,
     /// How many to give at most.
     pub limit: u64,
 }
@@ -61,7 +62,25 @@ pub struct Page {
     pub total: u64,
     /// Those on this page.
     pub resources: Vec<Stored>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Start>,
+    /// Where the page before ends, if there is one; only where this one begins or ends at a place.
+    pub previous: Option<Start>,
 }
+
+impl Query<'_> {
+    /// The same search for another page.
+    pub(super) fn at(&self, start: &Start, limit: u64) -> Self {
+        Query {
+            start: start.clone(),
+            limit,
+            ..self.clone()
+        }
+    }
+}
+
+pub(super) const COUNT: &str =
+    "SELECT coalesce(sum(live), 0) FROM tally WHERE tenant = ? AND kind = ?";
 
 pub(super) const COLUMNS: &str = "row, kind, id, document, created, last_modified, version";
 
@@ -385,7 +404,7 @@ fn insert_values(
 pub fn count(snapshot: &Snapshot<'_>, tenant: TenantId, kind: Kind) -> Result<u64> {
     let live: i64 = snapshot
         .conn
-        .prepare_cached("SELECT coalesce(sum(live), 0) FROM tally WHERE tenant = ? AND kind = ?")
+        .prepare_cached(COUNT)
         .and_then(|mut statement| statement.query_row((tenant, kind), |row| row.get(0)))
         .doing("counting resources")?;
     Ok(live.unsigned_abs())

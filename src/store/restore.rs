@@ -214,7 +214,11 @@ mod tests {
         scrambled[middle..middle + 4096].fill(0xa5);
         for (what, bytes, reason) in [
             ("cut off", &good[..good.len() - 4096], "malformed"),
-            ("cut off amid a page", &good[..middle + 100], "malformed"),
+            (
+                "cut off amid a page",
+                &good[..good.len() - 5000],
+                "malformed",
+            ),
             ("text", b"once upon a time".as_slice(), "not a database"),
             ("empty", &[], "it is empty"),
             ("another program's", &foreign, "not a rollcall database"),

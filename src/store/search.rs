@@ -1,35 +1,104 @@
 //! Searches: which resources, in which order, which page of them.
 //!
 //! A search first finds the row numbers of its page and then reads those resources, so that what is skipped costs no
-//! document.
+//! document. A list of everything begins at its page, if SQLite can go there: by row ([`list`]), or by a column that all
+//! resources have. Every other search looks at all that it finds, and counts it on the way.
+
+mod list;
+mod order;
 
 use rusqlite::params_from_iter;
 
+use self::order::Order;
 use super::filter::{self, Params, Translation};
+use super::place::{Place, Start};
 use super::resources::{self, Page, Query, Stored, by_row};
 use super::{Snapshot, TenantId};
 use crate::error::{Doing, Result};
 use crate::scim::filter::Filter;
-use crate::scim::path::AttrPath;
 use crate::scim::schema::Kind;
 
 /// See [`resources::search`](super::resources::search).
 pub fn run(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Result<Page> {
-    let (total, rows) = match query.filter {
-        None => {
-            let mut total = 0;
-            for kind in query.kinds {
-                total += resources::count(snapshot, tenant, *kind)?;
-            }
-            (total, one_page(snapshot, tenant, query)?)
-        }
-        Some(_) => count_and_page(snapshot, tenant, query)?,
+    let total = || {
+        let count = |kind: &Kind| resources::count(snapshot, tenant, *kind);
+        query.kinds.iter().map(count).sum::<Result<u64>>()
     };
-    let resources = rows
-        .into_iter()
-        .filter_map(|row| by_row(snapshot, tenant, row).transpose())
-        .collect::<Result<_>>()?;
-    Ok(Page { total, resources })
+    let seekable = Order::of(query, &mut Params::new(tenant)).is_seekable();
+    let (total, found) = match query {
+        Query {
+            filter: None,
+            sort_by: None,
+            ..
+        } => {
+            let page =
+                |start: &Start, limit| list::page(snapshot, tenant, query.kinds, start, limit);
+            (total()?, Found::straight(query, page)?)
+        }
+        Query { filter: None, .. } if seekable => {
+            let total = total()?;
+            let page =
+                |start: &Start, limit| sorted(snapshot, tenant, total, &query.at(start, limit));
+            (total, Found::straight(query, page)?)
+        }
+        _ => pass(snapshot, tenant, query)?,
+    };
+    found.page(snapshot, tenant, query, total)
+}
+
+/// What was found for a page, in the direction in which it was looked for.
+#[derive(Default)]
+struct Found {
+    places: Vec<Place>,
+    /// Whether there is more in that direction.
+    more: bool,
+    /// Whether there is something on the other side.
+    behind: bool,
+}
+
+impl Found {
+    /// By going straight to the page: `page` gives so many places, or fewer, of one that begins somewhere.
+    fn straight(
+        query: &Query<'_>,
+        page: impl Fn(&Start, u64) -> Result<Vec<Place>>,
+    ) -> Result<Found> {
+        let mut places = page(&query.start, query.limit.saturating_add(1))?;
+        let more = places.len() as u64 > query.limit;
+        places.truncate(query.limit.try_into().unwrap_or(usize::MAX));
+        let behind = match (&query.start, places.first()) {
+            (Start::Before(_), Some(place)) => page(&Start::After(Some(place.clone())), 1)?,
+            (Start::After(Some(_)), Some(place)) => page(&Start::Before(place.clone()), 1)?,
+            _ => vec![],
+        };
+        Ok(Found {
+            places,
+            more,
+            behind: !behind.is_empty(),
+        })
+    }
+
+    fn page(
+        mut self,
+        snapshot: &Snapshot<'_>,
+        tenant: TenantId,
+        query: &Query<'_>,
+        total: u64,
+    ) -> Result<Page> {
+        if query.start.is_backward() {
+            self.places.reverse();
+            std::mem::swap(&mut self.more, &mut self.behind);
+        }
+        let read = |place: &Place| by_row(snapshot, tenant, place.row).transpose();
+        let resources = self.places.iter().filter_map(read).collect::<Result<_>>()?;
+        let last = self.places.last().filter(|_| self.more).cloned();
+        let first = self.places.first().filter(|_| self.behind).cloned();
+        Ok(Page {
+            total,
+            resources,
+            next: last.map(|place| Start::After(Some(place))),
+            previous: first.map(Start::Before),
+        })
+    }
 }
 
 /// See [`resources::walk`](super::resources::walk).
@@ -45,80 +114,90 @@ pub fn walk(
         filter,
         sort_by: None,
         descending: false,
-        offset: 0,
+        start: Start::Offset(0),
         limit,
     };
-    let mut statement = Statement::of(Params::of_product(tenant, after), &query);
+    let statement = Statement::of(Params::of_product(tenant, after), &query);
     statement.readable(&query)?;
-    let limit = statement.params.bind(saturated(limit));
-    statement.sql += &format!(" LIMIT {limit}");
-    let rows = |prepared: &mut rusqlite::CachedStatement<'_>| -> rusqlite::Result<Vec<i64>> {
-        prepared
-            .query_map(params_from_iter(statement.params.values()), |row| {
-                row.get(0)
-            })?
-            .collect()
-    };
-    let rows = snapshot
-        .conn
-        .prepare_cached(&statement.sql)
-        .and_then(|mut prepared| rows(&mut prepared))
-        .doing("walking resources")?;
-    rows.into_iter()
-        .filter_map(|row| by_row(snapshot, tenant, row).transpose())
+    statement
+        .page(snapshot, 0, limit)?
+        .into_iter()
+        .filter_map(|place| by_row(snapshot, tenant, place.row).transpose())
         .collect()
 }
 
-/// The row numbers of a page of all resources. Walks past those before it, in an index.
-fn one_page(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Result<Vec<i64>> {
+/// A page of everything, `total` in number, in the order of a column that all of it has.
+fn sorted(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    total: u64,
+    query: &Query<'_>,
+) -> Result<Vec<Place>> {
+    let mut offset = match query.start {
+        Start::Offset(offset) => offset.min(total),
+        _ => 0,
+    };
+    let limit = query.limit.min(total - offset);
+    if offset > total / 2 {
+        // It is nearer from the other end.
+        offset = total - offset - limit;
+        let query = Query {
+            descending: !query.descending,
+            ..query.clone()
+        };
+        let mut places =
+            Statement::of(Params::new(tenant), &query).page(snapshot, offset, limit)?;
+        places.reverse();
+        return Ok(places);
+    }
     let mut statement = Statement::of(Params::new(tenant), query);
-    let (limit, offset) = (saturated(query.limit), saturated(query.offset));
-    let (limit, offset) = (statement.params.bind(limit), statement.params.bind(offset));
-    statement.sql += &format!(" LIMIT {limit} OFFSET {offset}");
-    snapshot
-        .conn
-        .prepare_cached(&statement.sql)
-        .and_then(|mut prepared| {
-            prepared
-                .query_map(params_from_iter(statement.params.values()), |row| {
-                    row.get(0)
-                })?
-                .collect()
-        })
-        .doing("listing resources")
+    if let Some(place) = query.start.place() {
+        let behind = statement.order.behind(place, &mut statement.params);
+        statement.found += &format!(" AND {behind}");
+    }
+    statement.page(snapshot, offset, limit)
 }
 
 fn saturated(number: u64) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// How many fulfil the filter, and the row numbers of a page of them: all are looked at once, for both.
-fn count_and_page(
-    snapshot: &Snapshot<'_>,
-    tenant: TenantId,
-    query: &Query<'_>,
-) -> Result<(u64, Vec<i64>)> {
+/// How much is found, and the places of a page of it: all is looked at once, for both.
+fn pass(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Result<(u64, Found)> {
     let statement = Statement::of(Params::new(tenant), query);
     statement.readable(query)?;
-    let page = query.offset..query.offset.saturating_add(query.limit);
     let search = || -> rusqlite::Result<_> {
-        let mut prepared = snapshot.conn.prepare_cached(&statement.sql)?;
-        let mut found = prepared.query(params_from_iter(statement.params.values()))?;
-        let (mut total, mut rows) = (0, Vec::new());
-        while let Some(row) = found.next()? {
-            if page.contains(&total) {
-                rows.push(row.get(0)?);
-            }
+        let mut prepared = snapshot.conn.prepare_cached(&statement.sql())?;
+        let mut rows = prepared.query(params_from_iter(statement.params.values()))?;
+        let (mut total, mut found) = (0, Found::default());
+        while let Some(row) = rows.next()? {
             total += 1;
+            let is_behind = match (&query.start, query.start.place()) {
+                (Start::Offset(offset), _) => total > *offset,
+                (_, Some(place)) => statement
+                    .order
+                    .compare(&Place::from_row(row)?, place)
+                    .is_gt(),
+                (_, None) => true,
+            };
+            if !is_behind {
+                found.behind = true;
+            } else if (found.places.len() as u64) < query.limit {
+                found.places.push(Place::from_row(row)?);
+            } else {
+                found.more = true;
+            }
         }
-        Ok((total, rows))
+        Ok((total, found))
     };
     search().doing("searching resources")
 }
 
-/// A SELECT of row numbers.
+/// A SELECT of places.
 struct Statement {
-    sql: String,
+    /// All of it but its order.
+    found: String,
+    order: Order,
     params: Params,
 }
 
@@ -143,21 +222,44 @@ impl Statement {
             params.seen("r"),
             conditions.join(" OR ")
         );
-        let order = order(query, &mut params);
-        let sql = match candidates(query, &mut params) {
+        let order = Order::of(query, &mut params);
+        let key = order.key();
+        let found = match candidates(query, &mut params) {
             // Left to itself, SQLite may think the tenant's resources fewer than the candidates, and walk them.
             Some(candidates) => format!(
-                "SELECT r.row FROM resource AS r NOT INDEXED WHERE r.row IN ({candidates}) AND {which} ORDER BY {order}"
+                "SELECT r.row, {key} FROM resource AS r NOT INDEXED WHERE r.row IN ({candidates}) AND {which}"
             ),
-            None => format!("SELECT r.row FROM resource AS r WHERE {which} ORDER BY {order}"),
+            None => format!("SELECT r.row, {key} FROM resource AS r WHERE {which}"),
         };
-        Statement { sql, params }
+        Statement {
+            found,
+            order,
+            params,
+        }
+    }
+
+    fn sql(&self) -> String {
+        format!("{} ORDER BY {}", self.found, self.order.terms())
+    }
+
+    fn page(mut self, snapshot: &Snapshot<'_>, offset: u64, limit: u64) -> Result<Vec<Place>> {
+        let [limit, offset] = [limit, offset].map(|number| self.params.bind(saturated(number)));
+        let sql = format!("{} LIMIT {limit} OFFSET {offset}", self.sql());
+        snapshot
+            .conn
+            .prepare_cached(&sql)
+            .and_then(|mut prepared| {
+                prepared
+                    .query_map(params_from_iter(self.params.values()), Place::from_row)?
+                    .collect()
+            })
+            .doing("listing resources")
     }
 
     /// Refuses a filter that `scim_matches` couldn't read: printed, it may be a little longer than what the client
     /// wrote, and a client that comes that close to the limit should hear of it in words.
     fn readable(&self, query: &Query<'_>) -> Result<()> {
-        if self.sql.contains("scim_matches") {
+        if self.found.contains("scim_matches") {
             Filter::parse(&query.filter.map(ToString::to_string).unwrap_or_default())?;
         }
         Ok(())
@@ -177,60 +279,7 @@ fn candidates(query: &Query<'_>, params: &mut Params) -> Option<String> {
     Some(selects.join(" UNION ALL "))
 }
 
-/// The columns of ORDER BY. Resources without the attribute come last, in descending order first (RFC 7644 §3.4.2.3).
-/// Row numbers make the order a stable one.
-fn order(query: &Query<'_>, params: &mut Params) -> String {
-    let Some(path) = query.sort_by else {
-        return String::from(if query.kinds.len() > 1 {
-            "r.kind = 'Group', r.row"
-        } else {
-            "r.row"
-        });
-    };
-    let mut keys = query.kinds.iter().map(|&kind| {
-        let by_document = || {
-            format!(
-                "scim_sort_key({}, r.kind, r.document)",
-                params.bind(path.to_string())
-            )
-        };
-        (
-            kind,
-            sort_column(path, kind).map_or_else(by_document, str::to_owned),
-        )
-    });
-    let key = match (keys.next(), query.kinds.len()) {
-        (Some((_, key)), 1) => key,
-        (first, _) => {
-            let cases = first.into_iter().chain(keys);
-            let cases = cases.map(|(kind, key)| format!("WHEN '{}' THEN {key} ", kind.as_str()));
-            format!("CASE r.kind {}END", cases.collect::<String>())
-        }
-    };
-    let missing = match key.as_str() {
-        // They never are, and without such words SQLite can go by the index.
-        "r.name_key" | "r.id" | "r.created" | "r.last_modified" => "",
-        _ if query.descending => " NULLS FIRST",
-        _ => " NULLS LAST",
-    };
-    let direction = if query.descending { "DESC" } else { "ASC" };
-    format!("{key} {direction}{missing}, r.row {direction}")
-}
-
-/// The column that orders resources of `kind` by `path`; `None` where only the document can.
-fn sort_column(path: &AttrPath, kind: Kind) -> Option<&'static str> {
-    let named = kind.resource_type().resolve(path)?;
-    match filter::place(&named)? {
-        (name, None) if name == kind.name_attribute() => Some("r.name_key"),
-        ("id", None) | ("meta", Some("location")) => Some("r.id"),
-        ("externalId", None) => Some("r.external_id"),
-        ("meta", Some("created")) => Some("r.created"),
-        ("meta", Some("lastModified")) => Some("r.last_modified"),
-        ("meta", Some("version")) => Some("r.version"),
-        ("meta", Some("resourceType")) => Some("r.kind"),
-        _ => None,
-    }
-}
-
+#[cfg(test)]
+mod pages;
 #[cfg(test)]
 mod tests;

@@ -329,6 +329,7 @@ mod tests {
         "exchange", // the provisioning log: its days of bodies, of no use to the tenant's life elsewhere
         "resource_value", // made of the documents
         "tally",    // made of the rows
+        "cursor_key", // of the file, not of a tenant
         "session",  // who is signed in here
         "link",     // whom a link signs in here
     ];

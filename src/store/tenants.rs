@@ -276,7 +276,12 @@ mod tests {
                 .filter(|(count, _)| *count > 0)
                 .collect::<Vec<_>>())
         });
-        let of_the_other = [(1, "tenant"), (5, "role"), (5, "role_value")];
+        let of_the_other = [
+            (1, "tenant"),
+            (5, "role"),
+            (5, "role_value"),
+            (1, "cursor_key"), // of the file
+        ];
         assert_eq!(
             left.unwrap(),
             of_the_other.map(|(count, name)| (count, name.to_owned()))

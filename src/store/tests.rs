@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use super::directory::{self, From, Key, State, Wanted};
 use super::fixture::{Fixture, at, fixture};
+use super::place::Start;
 use super::resources::{self, Query, Stored};
 use super::{Tx, connection, teams};
 use crate::access::roles::RoleId;
@@ -78,7 +79,7 @@ fn with_100_000_users_and_members_nothing_common_walks_through_them() {
             filter: Some(&parsed),
             sort_by: None,
             descending: false,
-            offset: 0,
+            start: Start::Offset(0),
             limit: 10,
         };
         resources::search(&tx, tenant, &query).unwrap_or_else(|error| panic!("{filter}: {error}"));

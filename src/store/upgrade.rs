@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::cursor_key;
 use crate::error::{Doing, Result};
 
 /// "roll" in ASCII.
@@ -34,7 +35,10 @@ pub fn upgrade(conn: &mut Connection) -> Result<()> {
         .doing("locking the database")?;
     // Another process may have been faster, so ask again.
     match version(&tx)? {
-        None => tx.execute_batch(SCHEMA).doing("creating the schema")?,
+        None => {
+            tx.execute_batch(SCHEMA).doing("creating the schema")?;
+            cursor_key::make(&tx)?;
+        }
         Some(version) => {
             for step in STEPS.iter().skip(version as usize - 1) {
                 tx.execute_batch(step).doing("upgrading the schema")?;

@@ -8,6 +8,7 @@ use rollcall::scim::ScimError;
 use rollcall::scim::filter::Filter;
 use rollcall::scim::resource::Document;
 use rollcall::scim::schema::Kind;
+use rollcall::store::place::Start;
 use rollcall::store::resources::{self, Query};
 use rollcall::store::{Store, TenantId, tenants};
 
@@ -145,7 +146,7 @@ fn sql_finds_whom_the_table_says() {
             filter: Some(filter),
             sort_by: None,
             descending: false,
-            offset: 0,
+            start: Start::Offset(0),
             limit: 100,
         };
         let page = store

@@ -9,7 +9,7 @@ use rollcall::error::{Error, Result};
 use rollcall::provision::{self, Answer, Target};
 use rollcall::scim::message::Projection;
 use rollcall::scim::schema::Kind;
-use rollcall::store::{Store, TenantId, archive, events, resources, roles, teams, tenants};
+use rollcall::store::{Store, TenantId, archive, events, place, resources, roles, teams, tenants};
 use serde_json::{Value, json};
 
 use crate::bulk::{bulk_request, post};
@@ -354,7 +354,7 @@ impl World {
                     filter: None,
                     sort_by: None,
                     descending: false,
-                    offset: 0,
+                    start: place::Start::Offset(0),
                     limit: 1000,
                 };
                 for stored in resources::search(snapshot, self.tenant, &query)?.resources {

@@ -140,6 +140,26 @@ impl Filter {
         check::check(self, &[Scope::Values(attribute)])
     }
 
+    /// The same filter with its names in lower case, so that their spelling makes no difference. Values stay as they are.
+    pub fn lower_case_names(&self) -> Filter {
+        let inner = |filter: &Filter| Box::new(filter.lower_case_names());
+        match self {
+            Filter::And(left, right) => Filter::And(inner(left), inner(right)),
+            Filter::Or(left, right) => Filter::Or(inner(left), inner(right)),
+            Filter::Not(filter) => Filter::Not(inner(filter)),
+            Filter::Present(attr) => Filter::Present(attr.lower_case()),
+            Filter::Compare { attr, op, value } => Filter::Compare {
+                attr: attr.lower_case(),
+                op: *op,
+                value: value.clone(),
+            },
+            Filter::ValuePath { attr, filter } => Filter::ValuePath {
+                attr: attr.lower_case(),
+                filter: inner(filter),
+            },
+        }
+    }
+
     /// How many conditions are in it, which is what it costs to decide.
     pub fn conditions(&self) -> usize {
         match self {

@@ -51,10 +51,8 @@ fn the_database_itself_is_not_replaced() {
 fn a_database_with_a_dangling_row_is_no_backup_and_nothing_is_left_behind() {
     let fixture = fixture();
     let conn = Connection::open(fixture.dir.path().join("rollcall.db")).unwrap();
-    conn.execute_batch(
-        "PRAGMA foreign_keys = OFF; INSERT INTO tally (tenant, kind, live) VALUES (99, 'User', 1)",
-    )
-    .unwrap();
+    conn.execute_batch("PRAGMA foreign_keys = OFF; INSERT INTO tally VALUES (99, 'User', 0, 1)")
+        .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let error = make(&fixture.store, &dir.path().join("copy.db"), Existing::Keep);
     let error = error.unwrap_err().to_string();

@@ -25,7 +25,7 @@ fn found(fixture: &Fixture, filter: &str) -> Vec<String> {
         filter: Some(&filter),
         sort_by: None,
         descending: false,
-        offset: 0,
+        start: Start::Offset(0),
         limit: 100,
     };
     let page = fixture

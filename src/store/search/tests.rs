@@ -11,6 +11,7 @@ use crate::scim::path::AttrPath;
 use crate::scim::resource::{Document, Meta, assemble};
 use crate::scim::schema::Kind;
 use crate::store::fixture::{Fixture, at, document, fixture};
+use crate::store::place::Start;
 use crate::store::resources::{self, Query, Stored};
 use crate::store::teams;
 
@@ -22,7 +23,7 @@ fn everything(kinds: &[Kind]) -> Query<'_> {
         filter: None,
         sort_by: None,
         descending: false,
-        offset: 0,
+        start: Start::Offset(0),
         limit: 1000,
     }
 }
@@ -276,7 +277,7 @@ fn pages_cut_the_list_and_the_total_counts_it_all() {
                 fixture,
                 &Query {
                     filter,
-                    offset,
+                    start: Start::Offset(offset),
                     limit,
                     ..everything(&[Kind::User])
                 },
@@ -340,7 +341,7 @@ fn plan(fixture: &Fixture, query: &Query<'_>) -> String {
     let steps = fixture.store.read(|snapshot| {
         let mut explain = snapshot
             .conn
-            .prepare(&format!("EXPLAIN QUERY PLAN {}", statement.sql))
+            .prepare(&format!("EXPLAIN QUERY PLAN {}", statement.sql()))
             .unwrap();
         let steps = explain.query_map(params_from_iter(statement.params.values()), |row| {
             row.get::<_, String>(3)

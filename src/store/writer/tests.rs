@@ -8,7 +8,7 @@ use crate::scim::ScimError;
 use crate::scim::filter::Filter;
 use crate::scim::schema::Kind;
 use crate::store::fixture::{at, document, exchange, fixture};
-use crate::store::{Store, TenantId, exchanges, resources, tenants};
+use crate::store::{Store, TenantId, exchanges, place, resources, tenants};
 
 /// The names of all tenants, read anew.
 #[track_caller]
@@ -30,7 +30,7 @@ fn total(store: &Store, tenant: TenantId) -> u64 {
         filter: Some(&filter),
         sort_by: None,
         descending: false,
-        offset: 0,
+        start: place::Start::Offset(0),
         limit: 0,
     };
     store
