@@ -280,6 +280,4 @@ fn candidates(query: &Query<'_>, params: &mut Params) -> Option<String> {
 }
 
 #[cfg(test)]
-mod pages;
-#[cfg(test)]
 mod tests;

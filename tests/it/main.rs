@@ -17,6 +17,7 @@ mod bulk; // bulk requests: limits, what the log says, what the brake does
 mod cli; // every command beside a running server: output, exit codes, what it changes
 mod connections; // the connection loop in this process: short deadlines, and what a test must cause by itself
 mod crash; // kill -9 amid writing clients
+mod cursors; // cursors over time: restarts, other tenants, old ones, walks while others write
 mod danger; // the danger zone: typed names, fresh sign-ins, this tenant alone
 mod door; // who may come in, and what every answer carries: credentials, hosts, headers
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections

@@ -117,3 +117,6 @@ pub(super) const FORWARD: &str = "SELECT row FROM resource
      WHERE tenant = ? AND kind = ? AND deleted_at IS NULL AND row > ? ORDER BY row LIMIT ? OFFSET ?";
 const BACKWARD: &str = "SELECT row FROM resource
      WHERE tenant = ? AND kind = ? AND deleted_at IS NULL AND row < ? ORDER BY row DESC LIMIT ? OFFSET ?";
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,8 @@ use proptest::{collection, prop_assert, prop_assert_eq, proptest};
 use rusqlite::StatementStatus;
 use serde_json::json;
 
-use super::{Statement, list};
+use super::super::{Params, Statement};
+use super::{BLOCKS, FORWARD};
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
 use crate::scim::schema::Kind;
@@ -267,12 +268,12 @@ fn the_last_page_of_a_long_list_costs_about_what_the_first_does() {
                 statement.reset_status(StatementStatus::VmStep)
             };
             let mut texts = vec![
-                list::FORWARD.to_owned(),
-                list::BLOCKS.to_owned(),
-                super::resources::COUNT.to_owned(),
+                FORWARD.to_owned(),
+                BLOCKS.to_owned(),
+                resources::COUNT.to_owned(),
             ];
             for descending in [false, true] {
-                let params = super::Params::new(fixture.tenant);
+                let params = Params::new(fixture.tenant);
                 let query = Query {
                     descending,
                     ..query.clone()
@@ -328,7 +329,7 @@ fn a_sorted_page_begins_in_the_index() {
     let previous = page(&query.at(&next, 2)).previous.unwrap();
     for (start, seek) in [(next, "name_key>?"), (previous, "name_key<?")] {
         let query = query.at(&start, 2);
-        let mut statement = Statement::of(super::Params::new(fixture.tenant), &query);
+        let mut statement = Statement::of(Params::new(fixture.tenant), &query);
         let place = start.place().unwrap();
         let behind = statement.order.behind(place, &mut statement.params);
         statement.found += &format!(" AND {behind}");
