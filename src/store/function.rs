@@ -104,14 +104,15 @@ fn key(attribute: &Attribute, value: &Value) -> Sql {
     match (attribute.data_type, value) {
         (Type::DateTime, Value::String(text)) => text
             .parse::<Timestamp>()
-            .map_or(Sql::Null, |at| Sql::Integer(at.as_millisecond())),
+            .map_or(Sql::Null, |at| Sql::Integer(at.as_microsecond())),
         (_, Value::String(text)) if attribute.case_exact => Sql::Text(text.clone()),
         (_, Value::String(text)) => Sql::Text(fold(text)),
         (_, Value::Bool(value)) => Sql::Integer((*value).into()),
-        (_, Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => Sql::Integer(integer),
-            (None, Some(real)) => Sql::Real(real),
-            (None, None) => Sql::Null,
+        (data_type, Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
+            // Decimals of both kinds would be compared exactly by SQLite and as doubles by a place.
+            (Some(integer), _) if data_type != Type::Decimal => Sql::Integer(integer),
+            (_, Some(real)) => Sql::Real(real),
+            (_, None) => Sql::Null,
         },
         _ => Sql::Null,
     }

@@ -41,7 +41,7 @@ fn table() -> Vec<Row> {
         .collect()
 }
 
-fn people() -> BTreeMap<String, Document> {
+pub fn people() -> BTreeMap<String, Document> {
     serde_json::from_str(include_str!("../data/people.json")).expect("data/people.json is JSON")
 }
 
@@ -94,7 +94,7 @@ fn filters_mean_what_the_table_says() {
 }
 
 /// A file with the people in it, ids and times as in the data, and their tenant.
-fn stored_people() -> (tempfile::TempDir, Store, TenantId) {
+pub fn stored_people() -> (tempfile::TempDir, Store, TenantId) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let tenant = store
