@@ -67,7 +67,7 @@ impl Selection {
         let steps = |paths: &[AttrPath]| {
             paths
                 .iter()
-                .map(|path| steps(path, resource_type))
+                .flat_map(|path| steps(path, resource_type))
                 .collect::<Vec<_>>()
         };
         if projection.attributes.is_empty() {
@@ -125,37 +125,24 @@ impl Selection {
     }
 }
 
-/// A path as the keys that lead to its target: core URN left out, an extension's URN as the first, said or not.
-fn steps(path: &AttrPath, resource_type: &ResourceType) -> Vec<String> {
-    let mut steps = Vec::new();
+/// A path as the keys that lead to what it names: core URN left out, an extension's URN as the first, said or not. Two
+/// readings where it may be an extension's own URN, which looks like a URN with a name behind it.
+fn steps(path: &AttrPath, resource_type: &ResourceType) -> Vec<Vec<String>> {
+    let named = |first: Option<&String>| {
+        let names = [first, Some(&path.name), path.sub_attr.as_ref()];
+        names.into_iter().flatten().cloned().collect::<Vec<_>>()
+    };
     match &path.urn {
-        Some(urn) if urn.eq_ignore_ascii_case(&resource_type.core.id) => {
-            steps.push(path.name.clone())
-        }
-        // An extension's own URN is read as `urn:…:2.0` and the name `User`; only a known one can be told from an
-        // attribute, and of unknown ones both readings are the object or nothing.
-        Some(urn) => match format!("{urn}:{}", path.name) {
-            whole if path.sub_attr.is_none() && names_extension(&whole, resource_type) => {
-                steps.push(whole)
-            }
-            _ => steps.extend([urn.clone(), path.name.clone()]),
-        },
+        Some(urn) if urn.eq_ignore_ascii_case(&resource_type.core.id) => vec![named(None)],
+        Some(urn) => vec![named(Some(urn)), vec![path.to_string()]],
         None => {
             // `manager`, as in filters and PATCH paths.
             let extension = resource_type
                 .resolve(path)
                 .and_then(|named| named.extension);
-            steps.extend(extension.map(|schema| schema.id.clone()));
-            steps.push(path.name.clone());
+            vec![named(extension.map(|schema| &schema.id))]
         }
     }
-    steps.extend(path.sub_attr.clone());
-    steps
-}
-
-fn names_extension(urn: &str, resource_type: &ResourceType) -> bool {
-    resource_type.extension(urn).is_some()
-        || super::resource::is_extension_of(urn, resource_type.kind)
 }
 
 fn show(
@@ -282,10 +269,9 @@ mod tests {
             &["manager.value"],
             json!({ENTERPRISE_URN: {"manager": {"value": "2"}}}),
         );
-        only(
-            &["urn:example:x:2.0:User:badge"],
-            json!({"urn:example:x:2.0:User": {"badge": 7}}),
-        );
+        for foreign in ["urn:example:x:2.0:User:badge", "URN:example:X:2.0:user"] {
+            only(&[foreign], json!({"urn:example:x:2.0:User": {"badge": 7}}));
+        }
     }
 
     #[test]
