@@ -1,7 +1,6 @@
 //! What a server does from time to time without being asked, all of it in one thread.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -13,7 +12,7 @@ use crate::error::Result;
 use crate::http::App;
 use crate::manage::archive;
 use crate::manage::log::forget_everywhere;
-use crate::store::backup;
+use crate::store::backup::{self, Schedule};
 
 /// When archive and log are first looked through for what is to be purged: not while all clients connect again.
 const FIRST_PURGE: Duration = Duration::from_secs(60);
@@ -99,17 +98,6 @@ pub(super) fn purge(app: &Arc<App>) -> Chore {
             PURGE_EVERY
         }),
     }
-}
-
-/// When backups are made, and how many are kept.
-#[derive(Clone, Debug)]
-pub(super) struct Schedule {
-    /// The folder.
-    pub(super) dir: PathBuf,
-    /// From the beginning of one to the beginning of the next.
-    pub(super) every: Duration,
-    /// The newest ones stay.
-    pub(super) keep: usize,
 }
 
 /// Makes backups. What is there already counts, so that a restart neither skips one nor makes one more.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::Args;
 
 use super::account::make_link;
-use super::chores::{self, Chores, Schedule};
+use super::chores::{self, Chores};
 use super::{Outcome, dev, door, public_url, table};
 use crate::http::rate::{self, Rate};
 use crate::http::{self, App};
 use crate::seal::KeyFile;
+use crate::store::backup::Schedule;
 use crate::store::sessions::Link;
 use crate::store::{Store, backup, lock, tenants};
 
@@ -90,8 +91,14 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         );
     }
     let key_file = arguments.key_file.unwrap_or_else(|| data.join(KEY_FILE));
+    let backups = arguments.backup_dir.map(|dir| Schedule {
+        dir,
+        every: arguments.backup_every,
+        keep: arguments.backup_keep as usize,
+    });
     let app = Arc::new(App {
         store,
+        backups,
         public_url: arguments.public_url,
         body_max_bytes: arguments.max_body,
         keep_bodies: arguments.dev,
@@ -102,13 +109,8 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         stopping: Default::default(),
     });
     let mut chores = vec![chores::purge(&app)];
-    if let Some(dir) = arguments.backup_dir {
-        let schedule = Schedule {
-            dir,
-            every: arguments.backup_every,
-            keep: arguments.backup_keep as usize,
-        };
-        chores.push(chores::back_up(&app, schedule));
+    if let Some(schedule) = &app.backups {
+        chores.push(chores::back_up(&app, schedule.clone()));
     }
     chores.extend(door.reloading());
     let chores = Chores::start(chores)?;

@@ -35,6 +35,10 @@ const TEMPLATES: &[(&str, &str)] = &[
         "backup.html",
         include_str!("../../static/pages/backup.html"),
     ),
+    (
+        "backup_standing.html",
+        include_str!("../../static/pages/backup_standing.html"),
+    ),
     ("base.html", include_str!("../../static/pages/base.html")),
     (
         "checklist.html",

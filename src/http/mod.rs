@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::seal::KeyFile;
 use crate::store::Store;
+use crate::store::backup::Schedule;
 use crate::store::tokens::TokenKind;
 use metrics::Metrics;
 use rate::Rate;
@@ -58,6 +59,8 @@ pub struct App {
     pub body_max_bytes: u64,
     /// Whether the log keeps the bodies of what succeeded too (`serve --dev`).
     pub keep_bodies: bool,
+    /// How backups are made while serving; `None`: they aren't.
+    pub backups: Option<Schedule>,
     /// What seals secrets of providers.
     pub key_file: KeyFile,
     /// The tries of passwords and tokens of late.

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod advice;
 pub mod archive;
+pub mod backups;
 pub mod event_words;
 pub mod log;
 pub mod passwords;

@@ -7,8 +7,10 @@
 //!
 //! An import writes no events. It is not something that happened to the tenant, which is as it was, elsewhere.
 
-use std::io::{BufRead, Write};
+use std::fs::File;
+use std::io::{BufRead, BufWriter, Seek, Write};
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -16,9 +18,11 @@ use crate::error::{Doing, Error, Result};
 use crate::scim::ScimError;
 use crate::scim::schema::Kind;
 use crate::scim::validate::validate;
+use crate::store::backup;
+use crate::store::events::{self, Event};
 use crate::store::tenant_copies::{self, EVENT, Resource};
 use crate::store::tenants::Tenant;
-use crate::store::{Snapshot, TenantId, Tx};
+use crate::store::{Snapshot, Store, TenantId, Tx};
 
 /// What the first line says it is. Another layout gets another number.
 const FORMAT: &str = "rollcall tenant 1";
@@ -55,6 +59,35 @@ pub fn export(
     writeln!(out, "{}", json!({ "rows": count })).doing("writing the copy")?;
     out.flush().doing("writing the copy")?;
     Ok(count)
+}
+
+/// A tenant's copy for who asked for it, told in its events: a file without a name, from its beginning.
+pub fn hand_out(
+    store: &Store,
+    tenant: &Tenant,
+    actor: &str,
+    events: Events,
+    now: Timestamp,
+) -> Result<File> {
+    let (mut file, rows) = store.read(|snapshot| {
+        let file = backup::nameless(snapshot)?;
+        let rows = export(snapshot, tenant, events, &mut BufWriter::new(&file))?;
+        Ok((file, rows))
+    })?;
+    file.rewind().doing("reading the copy")?;
+    let (id, name, actor) = (tenant.id, tenant.name.clone(), actor.to_owned());
+    store.write(now, move |tx| {
+        let event = Event {
+            actor: &actor,
+            kind: "tenant.exported",
+            subject: &name,
+            object: None,
+            before: None,
+            after: Some(&json!({ "rows": rows, "events": events == Events::Along })),
+        };
+        self::events::append(tx, id, &event)
+    })?;
+    Ok(file)
 }
 
 /// What an import made.

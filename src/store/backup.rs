@@ -18,7 +18,8 @@ use jiff::tz::TimeZone;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Store, upgrade};
+use super::tenants::{self, Tenant};
+use super::{Snapshot, Store, upgrade};
 use crate::error::{Doing, Result};
 
 /// What a database holds.
@@ -109,6 +110,17 @@ fn refuse_itself(file: &Path, database: &Path) -> Result<()> {
     Ok(())
 }
 
+/// When backups are made while serving, and how many are kept.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// The folder.
+    pub dir: PathBuf,
+    /// From the beginning of one to the beginning of the next.
+    pub every: Duration,
+    /// The newest ones stay.
+    pub keep: usize,
+}
+
 /// A backup in a folder of [`make_in`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -158,9 +170,39 @@ pub fn list(dir: &Path) -> Result<Vec<Listed>> {
 
 /// How long after `now` the next backup in `dir` is due, where one is to be made `every` so often.
 pub fn due_in(dir: &Path, every: Duration, now: Timestamp) -> Result<Duration> {
-    let newest = until(dir, now)?.into_iter().next();
-    let age = newest.map(|backup| now.duration_since(backup.at).unsigned_abs());
+    let age = newest(dir, now)?.map(|backup| now.duration_since(backup.at).unsigned_abs());
     Ok(age.map_or(Duration::ZERO, |age| every.saturating_sub(age)))
+}
+
+/// The newest backup in `dir`.
+pub fn newest(dir: &Path, now: Timestamp) -> Result<Option<Listed>> {
+    Ok(until(dir, now)?.into_iter().next())
+}
+
+/// Whether `dir` has a backup that was begun in the same second.
+pub fn is_there(dir: &Path, now: Timestamp) -> bool {
+    dir.join(name(now)).exists()
+}
+
+/// Opens the backup `name` of [`list`], if nobody's data but this tenant's was ever in it: the folder may be older than
+/// what is served now. The name comes from a client, and only ever meets those of the list.
+pub fn open_own(dir: &Path, name: &str, tenant: &Tenant) -> Result<Option<File>> {
+    let Some(listed) = list(dir)?.into_iter().find(|listed| listed.name == name) else {
+        return Ok(None);
+    };
+    let path = dir.join(listed.name);
+    let file = File::open(&path).doing("opening a backup")?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(&path, flags).doing("opening a backup")?;
+    let is_own = tenants::is_alone(&Snapshot { conn: &conn }, tenant)?;
+    close(conn)?;
+    Ok(is_own.then_some(file))
+}
+
+/// An empty file beside the database, closed to other accounts. It has no name and is gone once it is closed.
+pub fn nameless(snapshot: &Snapshot<'_>) -> Result<File> {
+    let partial = Partial::beside(Path::new(snapshot.conn.path().unwrap_or_default()))?;
+    partial.file.try_clone().doing("making a temporary file")
 }
 
 /// As [`list`], without those of the future: made while the clock was wrong, they must not pass for the newest ones.
@@ -225,6 +267,7 @@ impl Partial {
         hidden.push(format!(".{}{PARTIAL}", uuid::Uuid::now_v7()));
         let path = file.with_file_name(hidden);
         let made = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)

@@ -51,6 +51,22 @@ pub fn create(tx: &Tx<'_>, name: &str) -> Result<Option<Tenant>> {
     Ok(Some(tenant))
 }
 
+/// Whether nobody else has data in this database, or ever had: what was deleted may still be legible in free pages.
+pub fn is_alone(snapshot: &Snapshot<'_>, tenant: &Tenant) -> Result<bool> {
+    snapshot
+        .conn
+        .prepare_cached(
+            // The highest number that was ever given; a database in which there was nobody is anybody's.
+            "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'tenant'), 0)
+                  = (SELECT count(*) FROM tenant WHERE id = ? AND created = ?)",
+        )
+        .and_then(|mut statement| {
+            let parameters = (tenant.id, Millis(tenant.created));
+            statement.query_row(parameters, |row| row.get(0))
+        })
+        .doing("counting tenants")
+}
+
 /// By name, compared folded.
 pub fn by_name(snapshot: &Snapshot<'_>, name: &str) -> Result<Option<Tenant>> {
     snapshot

@@ -174,6 +174,7 @@ fn search(store: &Store, tenant: TenantId, seconds: i64, cursor: &str) -> Result
         base: "https://scim.example/scim/v2".to_owned(),
         body: vec![],
         keep_bodies: false,
+        rehearsal: None,
     };
     let request = SearchRequest {
         cursor: Some(cursor.to_owned()),

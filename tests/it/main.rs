@@ -12,6 +12,7 @@ mod tenant; // a tenant of it, and SCIM in one line for each call
 
 mod api; // the API for apps, team resources, the views of the file
 mod backup; // copies while clients write, and what comes back of them
+mod backup_pages; // the page of backups: make, download, and whose they are
 mod bad_input; // what no client should send: a clear 4xx, and nothing changes
 mod bulk; // bulk requests: limits, what the log says, what the brake does
 mod cli; // every command beside a running server: output, exit codes, what it changes

@@ -29,6 +29,7 @@ fn page(store: &Store, tenant: TenantId, query: &[(&str, &str)]) -> Result<Value
         base: "https://scim.example/scim/v2".to_owned(),
         body: vec![],
         keep_bodies: false,
+        rehearsal: None,
     };
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let query: Vec<_> = query.iter().map(owned).collect();

@@ -8,7 +8,7 @@ use jiff::{Timestamp, ToSpan};
 use minijinja::context;
 use minijinja::value::Value;
 
-use super::Visit;
+use super::{Visit, attachment};
 use crate::error::Result;
 use crate::http::html::{encoded, moment};
 use crate::http::request::Response;
@@ -119,22 +119,8 @@ pub(super) fn download(visit: &Visit<'_>) -> Result<Response> {
         }
         before = Some(next);
     }
-    let headers = [
-        ("Content-Type", "application/x-ndjson"),
-        (
-            "Content-Disposition",
-            "attachment; filename=\"provisioning-log.ndjson\"",
-        ),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Cache-Control", "no-store"),
-    ];
-    Ok(Response {
-        status: 200,
-        headers: headers
-            .map(|(name, value)| (name, value.to_owned()))
-            .to_vec(),
-        body: body.into(),
-    })
+    let name = "provisioning-log.ndjson";
+    Ok(attachment("application/x-ndjson", name, body.into()))
 }
 
 /// Changes what is kept, and for how long.

@@ -33,7 +33,8 @@ use minijinja::context;
 use minijinja::value::Value;
 
 use super::App;
-use super::request::{Request, Response};
+use super::html::encoded;
+use super::request::{Body, Request, Response};
 use super::route::Settings;
 use super::sign_in;
 use super::visitor::{Flash, Visitor};
@@ -109,10 +110,39 @@ fn serve(visit: &Visit<'_>, page: &Settings) -> Result<Response> {
         Settings::Apps => apps::answer(visit),
         Settings::Accounts => accounts::answer(visit),
         Settings::Backup => backup::answer(visit),
+        Settings::BackupFile(name) => backup::file(visit, name),
         Settings::Danger => danger::answer(visit),
         Settings::Guides => guides::answer(visit),
         Settings::Guide(name) => guides::guide(visit, name),
         _ => visit.problem(404, "There is no page at this address."),
+    }
+}
+
+/// An answer that a browser keeps as a file of this name.
+fn attachment(content_type: &str, name: &str, body: Body) -> Response {
+    // Both forms are made of letters, digits and a few signs alone (RFC 6266 §5): a name can't end the header.
+    let plain: String = name
+        .chars()
+        .map(|c| match c {
+            '.' | '_' => c,
+            c if c.is_ascii_alphanumeric() => c,
+            _ => '-',
+        })
+        .collect();
+    let full = encoded(name);
+    let disposition = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{full}");
+    let headers = [
+        ("Content-Type", content_type),
+        ("Content-Disposition", &disposition),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Cache-Control", "no-store"),
+    ];
+    Response {
+        status: 200,
+        headers: headers
+            .map(|(name, value)| (name, value.to_owned()))
+            .to_vec(),
+        body,
     }
 }
 

@@ -4,15 +4,17 @@ use jiff::Timestamp;
 use minijinja::context;
 use minijinja::value::Value;
 
-use super::{Visit, checklist, tokens as shown};
+use super::{Visit, backup, checklist, tokens as shown};
 use crate::error::Result;
 use crate::http::html::moment;
 use crate::http::request::Response;
-use crate::manage;
+use crate::manage::{self, backups};
 use crate::scim::schema::Kind;
 use crate::store::events::{self, Recorded};
 use crate::store::tokens::{self, State, TokenKind};
-use crate::store::{Snapshot, exchange_search, exchanges, people, removals, resources, roles};
+use crate::store::{
+    Snapshot, exchange_search, exchanges, people, removals, resources, roles, tenants,
+};
 
 const HERE: &str = "/settings";
 
@@ -97,6 +99,8 @@ fn warnings(visit: &Visit<'_>, snapshot: &Snapshot<'_>) -> Result<Value> {
         .take(UNMAPPED)
         .map(|(value, people)| context! { value => value, people => people })
         .collect();
+    let alone = tenants::is_alone(snapshot, &visit.tenant)?
+        .then(|| backups::standing(visit.app.backups.as_ref(), visit.head.now));
     let is_plain = visit.app.origin(visit.head).starts_with("http://");
     Ok(context! {
         paused => visit.tenant.paused.map(moment),
@@ -104,6 +108,7 @@ fn warnings(visit: &Visit<'_>, snapshot: &Snapshot<'_>) -> Result<Value> {
         expiring => expiring,
         unmapped => values,
         unmapped_more => unmapped.len().saturating_sub(UNMAPPED),
+        backup_standing => alone.map(backup::standing),
         is_exposed => is_plain && !visit.head.address.is_loopback(),
     })
 }

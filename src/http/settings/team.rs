@@ -6,9 +6,9 @@ use minijinja::value::Value;
 use super::archived::{self, finish};
 use super::listing::{self, PAGE};
 use super::teams::counted;
-use super::{Visit, attributes, history, people};
+use super::{Visit, attachment, attributes, history, people};
 use crate::error::{Error, Result};
-use crate::http::html::{encoded, moment};
+use crate::http::html::moment;
 use crate::http::request::Response;
 use crate::manage;
 use crate::scim::ScimError;
@@ -122,24 +122,8 @@ pub(super) fn download(visit: &Visit<'_>, id: &str) -> Result<Response> {
         .as_str()
         .unwrap_or_default();
     let name: String = name.chars().take(FILE_NAME_MAX_CHARS).collect();
-    // Both forms are made of letters, digits and a few signs alone (RFC 6266 §5): a name can't end the header.
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    let full = encoded(&format!("team-{name}.json"));
-    let disposition =
-        format!("attachment; filename=\"team-{plain}.json\"; filename*=UTF-8''{full}");
     let mut body = format!("{copy:#}").into_bytes();
     body.push(b'\n');
-    Ok(Response {
-        status: 200,
-        headers: vec![
-            ("Content-Type", "application/json".to_owned()),
-            ("Content-Disposition", disposition),
-            ("X-Content-Type-Options", "nosniff".to_owned()),
-            ("Cache-Control", "no-store".to_owned()),
-        ],
-        body: body.into(),
-    })
+    let name = format!("team-{name}.json");
+    Ok(attachment("application/json", &name, body.into()))
 }
