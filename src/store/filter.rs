@@ -12,7 +12,7 @@
 
 use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::resources::EMAILS_VALUE;
 use crate::scim::filter::{CompareOp, Filter};
@@ -215,9 +215,13 @@ fn lookups_in(filter: &Filter, kind: Kind, attribute: Option<&AttrPath>) -> Opti
             value,
         } => {
             let path = attribute.map_or_else(|| attr.clone(), |attribute| inside(attribute, attr));
-            match kind.resource_type().resolve(&path) {
+            let named = kind.resource_type().resolve(&path);
+            match named {
+                _ if attribute.is_none() && is_constant(named.as_ref()) => {
+                    never(filter, kind).then(Vec::new)
+                }
                 Some(named) => Lookup::of(&named, kind, value).map(|lookup| vec![lookup]),
-                None => never(filter, kind).then(Vec::new),
+                None => None,
             }
         }
         Filter::ValuePath {
@@ -239,9 +243,16 @@ fn inside(attribute: &AttrPath, attr: &AttrPath) -> AttrPath {
     }
 }
 
-/// Whether `filter`, whose attribute resources of `kind` don't have, holds for none of them.
+/// Whether an attribute is the same for all resources of a kind: `None` is one that they don't have.
+fn is_constant(named: Option<&Resolved<'_>>) -> bool {
+    named.is_none_or(|named| place(named) == Some(("meta", Some("resourceType"))))
+}
+
+/// Whether `filter`, whose attribute [is constant](is_constant), holds for no resource of `kind`.
 fn never(filter: &Filter, kind: Kind) -> bool {
-    !filter.matches(&Document::new(), kind.resource_type())
+    let meta = json!({"resourceType": kind.as_str()});
+    let resource = Document::from_iter([("meta".to_owned(), meta)]);
+    !filter.matches(&resource, kind.resource_type())
 }
 
 /// Makes conditions on the row `r`, a resource of one kind.
@@ -264,15 +275,15 @@ impl Translation<'_> {
             Filter::And(left, right) => self.chain(left, "AND", right),
             Filter::Or(left, right) => self.chain(left, "OR", right),
             Filter::Not(inner) => self.columns(inner).map(|inner| format!("NOT {inner}")),
-            Filter::Present(attr) => self.unknown(attr, filter),
+            Filter::Present(attr) => self.constant(attr, filter),
             Filter::Compare { attr, op, value } => match self.kind.resource_type().resolve(attr) {
-                Some(named) => self.compare(&named, *op, value),
-                None => self.unknown(attr, filter),
+                Some(named) if !is_constant(Some(&named)) => self.compare(&named, *op, value),
+                _ => self.constant(attr, filter),
             },
             Filter::ValuePath {
                 attr,
                 filter: values,
-            } => match (self.unknown(attr, filter), &**values) {
+            } => match (self.constant(attr, filter), &**values) {
                 (
                     None,
                     Filter::Compare {
@@ -286,7 +297,7 @@ impl Translation<'_> {
                     Lookup::of(&named, self.kind, value)
                         .map(|lookup| lookup.condition(self.kind, self.params))
                 }
-                (unknown, _) => unknown,
+                (constant, _) => constant,
             },
         }
     }
@@ -302,10 +313,10 @@ impl Translation<'_> {
         Some(format!("({first} {operator} {last})"))
     }
 
-    /// A constant where no resource of the kind has `attr`, which is all that `filter` looks at.
-    fn unknown(&self, attr: &AttrPath, filter: &Filter) -> Option<String> {
-        let known = self.kind.resource_type().resolve(attr).is_some();
-        (!known).then(|| {
+    /// A constant where `attr`, which is all that `filter` looks at, [is one](is_constant) for the kind.
+    fn constant(&self, attr: &AttrPath, filter: &Filter) -> Option<String> {
+        let named = self.kind.resource_type().resolve(attr);
+        is_constant(named.as_ref()).then(|| {
             String::from(if never(filter, self.kind) {
                 "FALSE"
             } else {

@@ -156,6 +156,7 @@ fn condition() -> impl Strategy<Value = String> {
         Just("name.familyName"),
         Just("roles"),
         Just("meta.version"),
+        Just("meta.resourceType"),
         Just("urn:ietf:params:scim:schemas:core:2.0:User:USERNAME"),
         Just("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"),
         Just("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager"),
@@ -185,6 +186,8 @@ fn condition() -> impl Strategy<Value = String> {
         Just("\"g0\""),
         Just("\"g2\""),
         Just("\"W/\\\"2\\\"\""),
+        Just("\"User\""),
+        Just("\"Group\""),
         Just("null"),
     ];
     let time_op = prop_oneof![
@@ -396,6 +399,11 @@ fn what_clients_match_on_is_found_through_an_index() {
             "(id=?)",
         ),
         (&Kind::ALL[..], "userName eq \"ada\"", "resource_name"),
+        (
+            &Kind::ALL[..],
+            "meta.resourceType eq \"Group\" and displayName eq \"Team\"",
+            "resource_name",
+        ),
     ] {
         let filter = Filter::parse(filter).unwrap();
         let plan = plan(
