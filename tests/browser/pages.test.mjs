@@ -110,6 +110,69 @@ for (const dark of [false, true]) {
   }
 }
 
+/** What forms lead to: each is done on a page of the menu and leaves the directory as it is, or nearly. */
+const deeds = {
+  "token-made": async (page) => {
+    await page.goto(`${server.origin}/settings/provisioning`);
+    await page.getByLabel("Label", { exact: true }).fill("second provider");
+    await page.getByRole("button", { name: "Make token" }).click();
+    await page.getByLabel("Secret Token").waitFor();
+  },
+  "role-preview": async (page) => {
+    await page.goto(`${server.origin}/settings/roles`);
+    await page.getByLabel("Value of roleName").fill("Boss");
+    await page.getByRole("button", { name: "Preview value" }).click();
+    await page.getByText(/would|gets|get another/).first().waitFor();
+  },
+  "undo-list": async (page) => {
+    await page.goto(`${server.origin}/settings/undo`);
+    await page.getByRole("button", { name: "List what would come back" }).click();
+    await page.getByText("Old project").first().waitFor();
+  },
+  "log-dry-run": async (page) => {
+    await page.goto(server.origin + pages.get("log-one"));
+    await page.getByRole("button", { name: "Dry run" }).click();
+    await page.getByText("Now").first().waitFor();
+  },
+  "sso-form": async (page) => {
+    await page.goto(`${server.origin}/settings/sso`);
+    await page.getByText("Set up Microsoft Azure").click();
+    await page.getByLabel(/Directory \(tenant\) ID/).waitFor();
+  },
+  "account-link": async (page) => {
+    await page.goto(`${server.origin}/settings/accounts`);
+    await page.getByRole("button", { name: "Make a sign-in link for second@example.org" }).click();
+    await page.getByText("This link signs in as").waitFor();
+  },
+  "not-here": async (page) => {
+    await page.goto(`${server.origin}/settings/people/nobody`);
+  },
+  // The last: from then on the password is asked for.
+  "confirm": async (page) => {
+    await server.sql("UPDATE session SET authenticated = 0");
+    await page.goto(`${server.origin}/settings/danger`);
+    await page.getByRole("button", { name: "End all sessions but mine" }).click();
+    await page.getByLabel("Password").waitFor();
+    await server.sql(`UPDATE session SET authenticated = ${Date.now()}`);
+  },
+};
+
+for (const dark of [false, true]) {
+  test(`what forms lead to is accessible, too, ${dark ? "dark, 360 px" : "light, 1280 px"}`, async () => {
+    const width = dark ? 360 : 1280;
+    const { context, page, faults } = await openWindow(server.origin, { dark, width, state });
+    for (const [name, lead] of Object.entries(deeds)) {
+      await lead(page);
+      const file = `${name}-${dark ? "dark" : "light"}-${width}.png`;
+      await page.screenshot({ path: join(shots, file), fullPage: true });
+      faults.push(...(await axeFindings(page)).map((finding) => `${name}: ${finding}`));
+    }
+    await context.close();
+    // The browser itself notes a page of status 404.
+    assert.equal(faults.filter((fault) => !/status of 404/.test(fault)).join("\n"), "");
+  });
+}
+
 /** One h1, breadcrumbs, and nothing wider than the window. */
 async function shapeFaults(page) {
   return page.evaluate(() => {

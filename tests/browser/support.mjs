@@ -39,6 +39,9 @@ export async function startServer(...options) {
     origin: said.origin,
     said,
     rollcall: async (...words) => (await run(program, ["--data", data, ...words])).stdout.trim(),
+    // Python, because not every Node.js has SQLite.
+    sql: (statement) => run("python3", ["-c", `import sqlite3, sys
+with sqlite3.connect(sys.argv[1], timeout=20) as file: file.execute(sys.argv[2])`, join(data, "rollcall.db"), statement]),
     stop: async () => {
       const ended = new Promise((resolve) => child.once("exit", resolve));
       child.kill("SIGTERM");
