@@ -1,19 +1,15 @@
 //! Cursors over time (RFC 9865): restarts, other tenants, old ones, and walks while others write.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
-use jiff::{Timestamp, ToSpan};
-use rollcall::error::Error;
-use rollcall::provision::{self, Call};
+use jiff::Timestamp;
 use rollcall::scim::discovery::CURSOR_TIMEOUT_SECS;
-use rollcall::scim::message::SearchRequest;
 use rollcall::scim::schema::Kind;
-use rollcall::store::{Store, TenantId, tenants};
+use rollcall::store::{Store, tenants};
 use serde_json::{Value, json};
 
+use crate::sorts::page;
 use crate::support::Server;
 use crate::tenant::{ScimClient, Tenant, group, text, user};
 
@@ -159,35 +155,6 @@ fn who_is_there_throughout_is_met_exactly_once_while_others_come_and_go() {
     });
 }
 
-/// A search of tenant `tenant`, some seconds after the beginning.
-fn search(store: &Store, tenant: TenantId, seconds: i64, cursor: &str) -> Result<Value, String> {
-    let call = Call {
-        tenant,
-        paused: false,
-        token: 1,
-        now: Timestamp::from_second(1_700_000_000).unwrap() + seconds.seconds(),
-        started: Instant::now(),
-        address: "192.0.2.1".to_owned(),
-        request_id: "r".to_owned(),
-        method: "GET".to_owned(),
-        target: "/scim/v2/Users".to_owned(),
-        base: "https://scim.example/scim/v2".to_owned(),
-        body: vec![],
-        keep_bodies: false,
-        rehearsal: None,
-    };
-    let request = SearchRequest {
-        cursor: Some(cursor.to_owned()),
-        count: Some(1),
-        ..SearchRequest::default()
-    };
-    match provision::search(store, Arc::new(call), &[Kind::User], &request) {
-        Ok(answer) => Ok(answer.body.unwrap()),
-        Err(Error::Scim(refusal)) => Err(text(&refusal.to_json()["scimType"])),
-        Err(error) => panic!("{error}"),
-    }
-}
-
 #[test]
 fn a_cursor_lasts_as_long_as_advertised_and_each_page_gives_a_fresh_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -204,16 +171,20 @@ fn a_cursor_lasts_as_long_as_advertised_and_each_page_gives_a_fresh_one() {
             Ok(tenant)
         })
         .unwrap();
-    let first = text(&search(&store, tenant, 0, "").unwrap()["nextCursor"]);
-    let last_moment = search(&store, tenant, CURSOR_TIMEOUT_SECS, &first).unwrap();
+    let search = |seconds: i64, cursor: &str| {
+        let now = Timestamp::from_second(1_700_000_000 + seconds).unwrap();
+        page(&store, tenant, now, &[("count", "1"), ("cursor", cursor)])
+    };
+    let first = text(&search(0, "").unwrap()["nextCursor"]);
+    let last_moment = search(CURSOR_TIMEOUT_SECS, &first).unwrap();
     assert_eq!(last_moment["Resources"][0]["userName"], "u1");
     assert_eq!(
-        search(&store, tenant, CURSOR_TIMEOUT_SECS + 1, &first),
+        search(CURSOR_TIMEOUT_SECS + 1, &first),
         Err("expiredCursor".to_owned())
     );
     let second = text(&last_moment["nextCursor"]);
-    let later = search(&store, tenant, 2 * CURSOR_TIMEOUT_SECS, &second).unwrap();
+    let later = search(2 * CURSOR_TIMEOUT_SECS, &second).unwrap();
     assert_eq!(later["Resources"][0]["userName"], "u2");
     // A clock that was set back expires nothing.
-    assert!(search(&store, tenant, -5, &first).is_ok());
+    assert!(search(-5, &first).is_ok());
 }

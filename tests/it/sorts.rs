@@ -14,13 +14,18 @@ use serde_json::Value;
 use crate::filters::{people, stored_people};
 use crate::tenant::text;
 
-/// One page of a search with this query; the refusal's `scimType` if there is one.
-fn page(store: &Store, tenant: TenantId, query: &[(&str, &str)]) -> Result<Value, String> {
+/// One page of a search for users with this query, in this process; the refusal's `scimType` if there is one.
+pub fn page(
+    store: &Store,
+    tenant: TenantId,
+    now: Timestamp,
+    query: &[(&str, &str)],
+) -> Result<Value, String> {
     let call = Call {
         tenant,
         paused: false,
         token: 1,
-        now: Timestamp::UNIX_EPOCH,
+        now,
         started: Instant::now(),
         address: "192.0.2.1".to_owned(),
         request_id: "r".to_owned(),
@@ -59,9 +64,10 @@ fn names(page: &Value) -> Vec<String> {
 #[test]
 fn people_come_in_the_order_that_the_table_says() {
     let (_folder, store, tenant) = stored_people();
+    let page = |query: &[(&str, &str)]| page(&store, tenant, Timestamp::UNIX_EPOCH, query);
     let ordered = |sort_by: &str, sort_order: &str| {
         let query = [("sortBy", sort_by), ("sortOrder", sort_order)];
-        page(&store, tenant, &query).map(|page| names(&page))
+        page(&query).map(|page| names(&page))
     };
     let walked = |sort_by: &str, sort_order: &str| {
         let (mut walked, mut cursor) = (vec![], String::new());
@@ -73,7 +79,7 @@ fn people_come_in_the_order_that_the_table_says() {
                 ("count", "3"),
                 ("cursor", &cursor),
             ];
-            let page = page(&store, tenant, &query)?;
+            let page = page(&query)?;
             walked.extend(names(&page));
             cursor = page["nextCursor"].as_str().unwrap_or_default().to_owned();
         }
