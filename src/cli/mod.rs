@@ -1,7 +1,7 @@
 //! The command line: the only place that reads arguments and environment, and that prints.
 //!
 //! Scripts depend on it: flag, then `ROLLCALL_…` in the environment, then default; results on stdout, talk on stderr;
-//! exit 0 done, 1 failed, 2 usage.
+//! exit 0 done, 1 failed, 2 usage, 3 unwell (`doctor`).
 
 mod account;
 mod archive;
@@ -9,6 +9,7 @@ mod backup;
 mod chores;
 mod dev;
 mod directory;
+mod doctor;
 mod door;
 mod events;
 mod history;
@@ -24,6 +25,7 @@ mod undo;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
@@ -99,6 +101,10 @@ enum Command {
     Export(tenant_copies::Export),
     /// Make a tenant of what `export` wrote, with the same ids: all of it or nothing
     Import(tenant_copies::Import),
+    /// Look for what is not as it should be, and say what to do about it; exit 3 where something fails
+    Doctor(doctor::Examined),
+    /// Say whether the server on this machine is well; for HEALTHCHECK of a container
+    Healthcheck(doctor::Healthcheck),
     /// Print the version
     Version,
 }
@@ -122,11 +128,14 @@ pub fn run() -> ExitCode {
         Command::Restore(restore) => backup::restore(&arguments.data, arguments.output, &restore),
         Command::Export(export) => tenant_copies::export(&arguments.data, &export),
         Command::Import(import) => tenant_copies::import(&arguments.data, &import),
+        Command::Doctor(examined) => doctor::run(&arguments.data, arguments.output, &examined),
+        Command::Healthcheck(healthcheck) => doctor::healthcheck(&healthcheck),
         Command::Version => table::line(&format!("rollcall {}", env!("CARGO_PKG_VERSION"))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Closed) => ExitCode::SUCCESS,
+        Err(Failure::Unwell) => ExitCode::from(3),
         Err(Failure::Said(message)) => {
             eprintln!("rollcall: {message}");
             ExitCode::FAILURE
@@ -149,6 +158,8 @@ enum Failure {
     Said(String),
     /// Of ours: what was begun has to be rolled back.
     Failed(Error),
+    /// What `doctor` found is bad, as it has said.
+    Unwell,
     /// Nobody reads our output any more, as behind `| head`: no failure of ours.
     Closed,
 }
@@ -197,6 +208,22 @@ fn existing(data: &std::path::Path) -> std::result::Result<Store, Failure> {
 fn public_url(text: &str) -> Result<String, String> {
     crate::http::public_url(text)
         .ok_or_else(|| "write scheme and host alone, as in https://rollcall.example.org".to_owned())
+}
+
+/// A number with s, m, h or d behind it.
+fn interval(text: &str) -> Result<Duration, String> {
+    let parsed = text.char_indices().last().and_then(|(at, unit)| {
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 60 * 60,
+            'd' => 24 * 60 * 60,
+            _ => return None,
+        };
+        let number: u32 = text[..at].parse().ok()?;
+        (number > 0).then(|| Duration::from_secs(u64::from(number) * seconds))
+    });
+    parsed.ok_or_else(|| "write how often as 30m, 24h or 1d".to_owned())
 }
 
 /// The tenant called `name`, or a failure that says so.

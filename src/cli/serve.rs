@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::account::make_link;
 use super::chores::{self, Chores};
-use super::{Outcome, dev, door, public_url, table};
+use super::{Outcome, dev, door, interval, public_url, table};
 use crate::http::rate::{self, Rate};
 use crate::http::{self, App};
 use crate::seal::KeyFile;
@@ -122,20 +122,4 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         Err(_) => log::warn!("stopped with requests still running"),
     }
     Ok(())
-}
-
-/// A number with s, m, h or d behind it.
-fn interval(text: &str) -> Result<Duration, String> {
-    let parsed = text.char_indices().last().and_then(|(at, unit)| {
-        let seconds = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 60 * 60,
-            'd' => 24 * 60 * 60,
-            _ => return None,
-        };
-        let number: u32 = text[..at].parse().ok()?;
-        (number > 0).then(|| Duration::from_secs(u64::from(number) * seconds))
-    });
-    parsed.ok_or_else(|| "write how often as 30m, 24h or 1d".to_owned())
 }

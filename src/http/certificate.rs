@@ -1,4 +1,4 @@
-//! Certificates as bytes (DER, RFC 5280): until when one is valid, and one that signs itself.
+//! Certificates as bytes (DER, RFC 5280): what one says of itself, and one that signs itself.
 //!
 //! Just enough of the encoding for these two questions. Whether a certificate is to be trusted is for clients to decide.
 
@@ -31,22 +31,40 @@ const ECDSA_WITH_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x0
 /// How many days a certificate of ours is valid: browsers take no longer ones.
 const VALID_DAYS: i64 = 397;
 
-/// From when until when a certificate is valid. `None` where it can't be read.
-pub fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
+/// What a certificate says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts<'a> {
+    /// From when on it is valid.
+    pub from: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// The name of who signed it, as bytes to compare.
+    pub issuer: &'a [u8],
+    /// Whose it is, likewise.
+    pub subject: &'a [u8],
+}
+
+/// Reads a certificate. `None` where it is none.
+pub fn facts(certificate: &[u8]) -> Option<Facts<'_>> {
     let (_, certificate, _) = field(certificate)?;
     let (_, mut rest, _) = field(certificate)?;
     // The version is left out of certificates of version 1.
     if rest.first() == Some(&NUMBERED) {
         rest = field(rest)?.2;
     }
-    // Serial number, algorithm, issuer.
-    for _ in 0..3 {
-        rest = field(rest)?.2;
-    }
-    let (_, validity, _) = field(rest)?;
+    let (_, _serial, rest) = field(rest)?;
+    let (_, _algorithm, rest) = field(rest)?;
+    let (_, issuer, rest) = field(rest)?;
+    let (_, validity, rest) = field(rest)?;
+    let (_, subject, _) = field(rest)?;
     let (from_tag, from, rest) = field(validity)?;
     let (until_tag, until, _) = field(rest)?;
-    Some((time(from_tag, from)?, time(until_tag, until)?))
+    Some(Facts {
+        from: time(from_tag, from)?,
+        until: time(until_tag, until)?,
+        issuer,
+        subject,
+    })
 }
 
 /// The first field of `bytes`: its tag, what is in it, and what follows.
@@ -189,7 +207,13 @@ mod tests {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let (certificate, _) = self_signed(now).unwrap();
         let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
-        let (from, until) = validity(&der).unwrap();
+        let Facts {
+            from,
+            until,
+            issuer,
+            subject,
+        } = facts(&der).unwrap();
+        assert_eq!(issuer, subject);
         let day = 24 * 60 * 60;
         assert_eq!(now.as_second() - from.as_second(), day);
         assert_eq!(until.as_second() - from.as_second(), VALID_DAYS * day);
@@ -215,7 +239,7 @@ mod tests {
         let (certificate, _) = self_signed(Timestamp::UNIX_EPOCH).unwrap();
         let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
         for length in 0..der.len() {
-            assert_eq!(validity(&der[..length]), None);
+            assert_eq!(facts(&der[..length]), None);
         }
     }
 }

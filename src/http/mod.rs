@@ -16,6 +16,7 @@ pub mod limits;
 pub mod listen;
 pub mod metrics;
 mod pages;
+pub mod probe;
 pub mod rate;
 pub mod redirect;
 mod register;

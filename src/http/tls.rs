@@ -140,8 +140,8 @@ impl Files {
         let chain = chain(&self.certificate, certificate)?;
         let until = chain
             .first()
-            .and_then(|first| certificate::validity(first))
-            .map(|(_, until)| until);
+            .and_then(|first| certificate::facts(first))
+            .map(|facts| facts.until);
         let key = self.private_key(key)?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()

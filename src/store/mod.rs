@@ -29,6 +29,7 @@ pub mod exchange_search;
 pub mod exchanges;
 mod filter;
 mod function;
+pub mod health;
 pub mod history;
 pub mod lock;
 pub mod milestones;

@@ -20,6 +20,7 @@ mod connections; // the connection loop in this process: short deadlines, and wh
 mod crash; // kill -9 amid writing clients
 mod cursors; // cursors over time: restarts, other tenants, old ones, walks while others write
 mod danger; // the danger zone: typed names, fresh sign-ins, this tenant alone
+mod doctor; // what the doctor says of what is well, and of each thing that isn't
 mod door; // who may come in, and what every answer carries: credentials, hosts, headers
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections
 mod feed; // the event feed: nothing missed, nothing twice, through kill -9

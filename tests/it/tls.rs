@@ -175,7 +175,7 @@ fn a_new_certificate_is_used_without_a_restart_and_open_connections_go_on() {
 
 /// Asks every so often.
 #[track_caller]
-fn await_that(is_so: impl Fn() -> bool) {
+pub fn await_that(is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "it did not happen");
