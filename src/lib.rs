@@ -14,4 +14,5 @@ pub mod provision;
 pub mod scim;
 pub mod seal;
 pub mod settings;
+pub mod sso;
 pub mod store;

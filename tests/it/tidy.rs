@@ -59,6 +59,19 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/sso",
+        &[
+            "tiny_http",
+            "rusqlite",
+            "Timestamp::now",
+            "crate::store",
+            "crate::manage",
+            "crate::provision",
+            "crate::http",
+            "crate::cli",
+        ],
+    ),
+    (
         "src/http",
         &["rusqlite", "crate::cli", "SELECT ", "INSERT INTO"],
     ),
@@ -80,6 +93,8 @@ const ONLY_IN: &[(&str, &str)] = &[
     ("src/cli", "std::env::"),
     ("src/store", "rusqlite"),
     ("src/http", "tiny_http"),
+    ("src/sso", "ureq"),
+    ("src/sso", "jsonwebtoken"),
 ];
 
 /// What stands nowhere.

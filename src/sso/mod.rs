@@ -1,0 +1,9 @@
+//! Signing in by OpenID Connect, as the relying party (OpenID Connect Core 1.0).
+//!
+//! What is sent, and whether what comes back may be believed, are functions of their arguments; [`fetch`] alone talks to
+//! providers. Nothing here knows tenants, people, pages or the database: who a subject is, is decided in `manage`.
+
+pub mod claims;
+pub mod fetch;
+pub mod oidc;
+pub mod words;
