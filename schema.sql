@@ -70,7 +70,7 @@ CREATE TABLE session (
     hash          BLOB    NOT NULL UNIQUE, -- SHA-256 of what the cookie holds
     created       INTEGER NOT NULL,
     last_seen     INTEGER NOT NULL,        -- to the minute
-    method        TEXT    NOT NULL,        -- by what it began: password, link, setup
+    method        TEXT    NOT NULL,        -- by what it began: password, link, setup, sso
     authenticated INTEGER NOT NULL,        -- when a password, a link or the provider last said who it is
     address       TEXT    NOT NULL,        -- the browser's when it signed in
     agent         TEXT    NOT NULL,        -- its User-Agent, cut
@@ -104,8 +104,46 @@ CREATE TABLE connection (
     directory TEXT,             -- Entra ID: the directory (tenant) ID; Google: the domain; NULL: none
     secret    BLOB    NOT NULL, -- the client secret, sealed for this tenant, issuer and client_id (src/seal.rs)
     created   INTEGER NOT NULL,
-    changed   INTEGER NOT NULL
+    changed   INTEGER NOT NULL,
+    next_secret BLOB,           -- a newer one, sealed: it takes the other's place when it is first accepted; NULL: none
+    connected INTEGER,          -- when somebody of the directory first came back from there; NULL: nobody yet, and it signs nobody in
+    disabled  INTEGER,          -- since when it signs nobody in; NULL: it does
+    domains   TEXT    NOT NULL DEFAULT '', -- e-mail domains of its people, with spaces between; '': any
+    creates_people    INTEGER NOT NULL DEFAULT 0, -- whether who isn't provisioned is created when they sign in
+    matches_user_name INTEGER NOT NULL DEFAULT 0  -- whether a user of the same userName is taken for who signs in
 ) STRICT;
+
+-- A sign-in that was begun and hasn't come back from the provider. Deleted when it does; it works once and for 10 minutes.
+CREATE TABLE sso_attempt (
+    state     BLOB    PRIMARY KEY, -- SHA-256 of the state that comes back
+    tenant    INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    browser   BLOB    NOT NULL,    -- SHA-256 made of what the browser's cookie holds: nobody else's may come back with it
+    issuer    TEXT    NOT NULL,    -- of the connection as it was
+    client_id TEXT    NOT NULL,
+    nonce     TEXT    NOT NULL,    -- what the ID token has to say
+    verifier  TEXT    NOT NULL,    -- PKCE's
+    session   INTEGER REFERENCES session ON DELETE CASCADE, -- whose connection it proves; NULL: it signs in
+    next      TEXT,                -- the page of ours that it leads to
+    expires   INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX sso_attempt_tenant ON sso_attempt (tenant);
+CREATE INDEX sso_attempt_session ON sso_attempt (session) WHERE session IS NOT NULL;
+CREATE INDEX sso_attempt_expires ON sso_attempt (expires);
+
+-- Which user somebody is who signs in through a provider. Never found by e-mail address: addresses change hands.
+CREATE TABLE identity (
+    tenant       INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    issuer       TEXT    NOT NULL, -- Entra ID's has the directory (tenant) ID in it
+    subject      TEXT    NOT NULL, -- Entra ID's oid, else sub
+    person       INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE, -- a User
+    linked       INTEGER NOT NULL,
+    linked_by    TEXT    NOT NULL CHECK (linked_by IN ('externalId', 'userName', 'created')),
+    last_sign_in INTEGER NOT NULL,
+    PRIMARY KEY (tenant, issuer, subject)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX identity_person ON identity (person);
 
 -- A role of a tenant. Which one a user has is decided by src/access/roles.rs from the rows below.
 CREATE TABLE role (

@@ -12,6 +12,7 @@ use super::{Outcome, dev, door, interval, public_url, table};
 use crate::http::rate::{self, Rate};
 use crate::http::{self, App};
 use crate::seal::KeyFile;
+use crate::sso::fetch::Providers;
 use crate::store::backup::Schedule;
 use crate::store::sessions::Link;
 use crate::store::{Store, backup, lock, tenants};
@@ -103,6 +104,7 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         body_max_bytes: arguments.max_body,
         keep_bodies: arguments.dev,
         key_file: KeyFile::at(key_file),
+        providers: Providers::new(arguments.dev),
         throttle: Default::default(),
         metrics: Default::default(),
         rate: Rate::new(arguments.scim_rate, arguments.scim_burst),

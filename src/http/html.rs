@@ -141,6 +141,10 @@ const TEMPLATES: &[(&str, &str)] = &[
         "sign_in.html",
         include_str!("../../static/pages/sign_in.html"),
     ),
+    (
+        "sign_in_way.html",
+        include_str!("../../static/pages/sign_in_way.html"),
+    ),
     ("sso.html", include_str!("../../static/pages/sso.html")),
     ("team.html", include_str!("../../static/pages/team.html")),
     ("teams.html", include_str!("../../static/pages/teams.html")),

@@ -26,6 +26,7 @@ mod route;
 mod scim;
 mod settings;
 mod sign_in;
+mod sso;
 pub mod throttle;
 pub mod tls;
 mod visitor;
@@ -34,6 +35,7 @@ mod wire;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::seal::KeyFile;
+use crate::sso::fetch::Providers;
 use crate::store::Store;
 use crate::store::backup::Schedule;
 use crate::store::tokens::TokenKind;
@@ -64,6 +66,8 @@ pub struct App {
     pub backups: Option<Schedule>,
     /// What seals secrets of providers.
     pub key_file: KeyFile,
+    /// The providers that sign people in, and the way to them.
+    pub providers: Providers,
     /// The tries of passwords and tokens of late.
     pub throttle: Throttle,
     /// What was done so far, in numbers.
@@ -150,6 +154,10 @@ impl App {
             Route::SetUp(secret) => {
                 pages::visited(self, &request, |visitor| sign_in::set_up(visitor, &secret))
             }
+            Route::SsoStart(tenant) => {
+                pages::visited(self, &request, |visitor| sso::start(visitor, &tenant))
+            }
+            Route::SsoCallback => pages::visited(self, &request, sso::callback),
             Route::SignOut => pages::visited(self, &request, sign_in::sign_out),
             Route::Me => pages::visited(self, &request, sign_in::me),
             Route::Asset(asset) => pages::asset(&request.head, &asset),

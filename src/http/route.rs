@@ -14,6 +14,10 @@ pub(super) enum Route {
     SignIn,
     /// `/sign-in/link/{secret}`
     SignInLink(String),
+    /// `/sso/start/{tenant}`
+    SsoStart(String),
+    /// `/sso/callback`
+    SsoCallback,
     /// `/setup/{secret}`
     SetUp(String),
     /// `/sign-out`
@@ -41,6 +45,8 @@ pub(super) enum Settings {
     Overview,
     /// `/settings/sso`
     Sso,
+    /// `/settings/sso/connect`
+    SsoConnect,
     /// `/settings/provisioning`
     Provisioning,
     /// `/settings/roles`
@@ -168,6 +174,8 @@ pub(super) fn route(head: &Head) -> Route {
         ["settings", ref rest @ ..] => Route::Settings(settings(rest)),
         ["sign-in"] => Route::SignIn,
         ["sign-in", "link", secret] => Route::SignInLink(secret.to_owned()),
+        ["sso", "start", tenant] => Route::SsoStart(tenant.to_owned()),
+        ["sso", "callback"] => Route::SsoCallback,
         ["setup", secret] => Route::SetUp(secret.to_owned()),
         ["sign-out"] => Route::SignOut,
         ["me"] => Route::Me,
@@ -187,6 +195,7 @@ fn settings(segments: &[&str]) -> Settings {
     match *segments {
         [] => Settings::Overview,
         ["sso"] => Settings::Sso,
+        ["sso", "connect"] => Settings::SsoConnect,
         ["provisioning"] => Settings::Provisioning,
         ["roles"] => Settings::Roles,
         ["teams"] => Settings::Teams,

@@ -6,14 +6,14 @@ use super::html::{encoded, moment};
 use super::request::Response;
 use super::throttle::Key;
 use super::visitor::{Flash, Visitor};
-use crate::error::Result;
+use crate::error::{Doing, Result};
 use crate::manage::sessions::SignIn;
 use crate::manage::{self, passwords};
 use crate::scim::ScimError;
 use crate::scim::resource::fold;
 use crate::store::sessions::{self, Holder, Link, Session};
 use crate::store::tokens::{Secret, TokenHash};
-use crate::store::{TenantId, accounts, people, tenants};
+use crate::store::{Snapshot, TenantId, accounts, people, sso, tenants};
 
 /// Said alike of unknown accounts, wrong passwords and accounts without one.
 const WRONG: &str = "There is no account with this e-mail address and password. If the password is forgotten, whoever runs \
@@ -37,6 +37,9 @@ pub(super) fn sign_in(visitor: &Visitor<'_>) -> Result<Response> {
         return form(visitor, 200, next, "");
     }
     let (email, password) = (visitor.form.get("email"), visitor.form.raw("password"));
+    if visitor.form.get("do") == "provider" {
+        return to_provider(visitor, email, next);
+    }
     if let Err(words) = slowed(visitor, email) {
         return form(visitor, 429, next, &words);
     }
@@ -66,9 +69,71 @@ pub(super) fn sign_in(visitor: &Visitor<'_>) -> Result<Response> {
 
 /// The page with the form; `trouble` says why it is shown again.
 fn form(visitor: &Visitor<'_>, status: u16, next: Option<&str>, trouble: &str) -> Result<Response> {
+    let offers = visitor.app.store.read(|snapshot| {
+        let some = sso::some_tenants(snapshot)?;
+        // Where there are several organisations, who they are is nobody's business.
+        let alone = match (some.as_slice(), tenants::list(snapshot)?.len()) {
+            (&[tenant], 1) => Some(tenant),
+            _ => None,
+        };
+        let alone = alone
+            .map(|tenant| way(snapshot, tenant, next))
+            .transpose()?;
+        Ok(context! { way => alone.flatten(), by_email => !some.is_empty() })
+    })?;
     let email = visitor.form.get("email");
     let context = context! { title => "Sign in", next => next, email => email, trouble => trouble };
-    visitor.page(status, "sign_in.html", context)
+    visitor.page(status, "sign_in.html", context! { ..context, ..offers })
+}
+
+/// The name of a tenant's provider, and the link that goes there.
+fn way(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    next: Option<&str>,
+) -> Result<Option<minijinja::Value>> {
+    let (Some(tenant), Some(connection)) = (
+        tenants::by_id(snapshot, tenant)?,
+        sso::read(snapshot, tenant)?,
+    ) else {
+        return Ok(None);
+    };
+    let mut link = format!("/sso/start/{}", encoded(&tenant.name));
+    if let Some(next) = next {
+        link += &format!("?next={}", encoded(next));
+    }
+    Ok(Some(context! { name => connection.name, link => link }))
+}
+
+/// On to the provider that knows an address's domain.
+fn to_provider(visitor: &Visitor<'_>, email: &str, next: Option<&str>) -> Result<Response> {
+    let domain = email
+        .rsplit_once('@')
+        .map(|(_, domain)| domain.to_lowercase());
+    let found = visitor.app.store.read(|snapshot| {
+        let tenants = match &domain {
+            Some(domain) => sso::tenants_of_domain(snapshot, domain)?,
+            None => vec![],
+        };
+        match tenants[..] {
+            [tenant] => way(snapshot, tenant, next),
+            _ => Ok(None),
+        }
+    })?;
+    let Some(way) = found else {
+        let words = "No provider is known for this address. Ask your administrator for your organisation’s sign-in link, \
+                     or sign in with a local account.";
+        return form(visitor, 404, next, words);
+    };
+    let link = way.get_attr("link").doing("reading a link")?;
+    let mut response = visitor.page(
+        200,
+        "sign_in_way.html",
+        context! { title => "Sign in", way => way },
+    )?;
+    // Not a redirect: browsers let a form lead nowhere else, by our pages' own policy, not even by way of us.
+    response.headers.push(("Refresh", format!("0; url={link}")));
+    Ok(response)
 }
 
 /// Counts a try for an account from an address; says how long to wait where there were too many.
@@ -337,7 +402,7 @@ fn as_account(visitor: &Visitor<'_>, tenant: TenantId, id: i64, method: &'static
 }
 
 /// Where somebody goes who is signed in.
-fn home(opens_settings: bool) -> &'static str {
+pub(super) fn home(opens_settings: bool) -> &'static str {
     if opens_settings { "/settings" } else { "/me" }
 }
 
@@ -363,7 +428,7 @@ pub(super) fn ask(visitor: &Visitor<'_>) -> Response {
 }
 
 /// A parameter of the query, empty where there is none.
-fn query(visitor: &Visitor<'_>, name: &str) -> String {
+pub(super) fn query(visitor: &Visitor<'_>, name: &str) -> String {
     let pairs = visitor.head.query_pairs().unwrap_or_default();
     let found = pairs.into_iter().find(|(known, _)| known == name);
     found.map(|(_, value)| value).unwrap_or_default()

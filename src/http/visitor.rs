@@ -205,6 +205,20 @@ impl<'a> Visitor<'a> {
         }
     }
 
+    /// What only this browser can show again, without telling its secret.
+    pub(super) fn browser(&self) -> TokenHash {
+        TokenHash::of(&format!("browser:{}", self.secret))
+    }
+
+    /// Lets a browser that has no secret yet keep the one that it was given.
+    pub(super) fn keep_own(&self, mut response: Response) -> Response {
+        if self.is_new {
+            let https = is_https(self.app, self.head);
+            response.headers.push(keep(https, &self.secret));
+        }
+        response
+    }
+
     /// Lets the browser keep another secret from now on: at sign-in, so that nobody else knows it.
     pub(super) fn keep_secret(&self, mut response: Response, secret: &Secret) -> Response {
         let https = is_https(self.app, self.head);

@@ -122,6 +122,15 @@ impl Telling<'_> {
                 }),
             ],
             ("role", _) => vec![words(self.role(verb))],
+            ("identity", "linked") => vec![
+                words(" linked the sign-in of "),
+                self.party(Kind::User, subject)?,
+                words(format!(", by {}", self.after("by"))),
+            ],
+            ("identity", _) => vec![
+                words(" unlinked the sign-in of "),
+                self.party(Kind::User, subject)?,
+            ],
             ("resource", "moved") => vec![
                 words(" moved a resource to team "),
                 self.party(Kind::Group, object)?,
@@ -212,8 +221,15 @@ impl Telling<'_> {
             ("tenant", "exported") => " downloaded a copy of the organisation".to_owned(),
             ("tenant", _) => format!(" {verb} provisioning"),
             ("backup", _) => format!(" {verb} the backup {subject} of the whole server"),
-            ("connection", "saved") => " changed the connection for single sign-on".to_owned(),
-            ("connection", _) => " removed the connection for single sign-on".to_owned(),
+            ("connection", "saved" | "changed") => {
+                " changed the connection for single sign-on".to_owned()
+            }
+            ("connection", "rotated") => " replaced the client secret by its newer one".to_owned(),
+            ("connection", verb) => format!(" {verb} single sign-on"),
+            ("sign_in", _) => match self.after("user_name").as_str() {
+                "" => format!(" refused a sign-in: {}", self.after("why")),
+                name => format!(" refused the sign-in of {name}: {}", self.after("why")),
+            },
             ("sessions", _) => " ended everybody's sessions".to_owned(),
             ("removals", "unusual") => format!(
                 " removed unusually many: {} {} within an hour, {} are left",

@@ -9,6 +9,7 @@ pub mod advice;
 pub mod archive;
 pub mod backups;
 pub mod event_words;
+pub mod linking;
 pub mod log;
 pub mod passwords;
 pub mod role_rules;

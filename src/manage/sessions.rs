@@ -19,7 +19,7 @@ pub struct SignIn {
     pub holder: Holder,
     /// As an actor of events: `account:3`, `person:ID`.
     pub actor: String,
-    /// By what: `password`, `link`, `setup`.
+    /// By what: `password`, `link`, `setup`, `sso`.
     pub method: &'static str,
     /// The browser's address.
     pub address: String,

@@ -3,9 +3,12 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::archive::ROLLCALL;
 use crate::error::Result;
 use crate::scim::ScimError;
 use crate::seal::KeyFile;
+use crate::sso::claims::Claims;
+use crate::sso::fetch::is_loopback;
 use crate::store::events::{self, Event};
 use crate::store::sso::{self, Connection, Provider};
 use crate::store::{TenantId, Tx};
@@ -30,10 +33,13 @@ pub type Mistake = (&'static str, String);
 
 /// Checks what was typed; `field` gives it by the field's name.
 ///
+/// Where `loopback` is allowed, the issuer may be plain HTTP on this machine.
+///
 /// The fields are `client_id` and `client_secret`, and `directory` (Entra ID, Google), `issuer` (Okta, any other) and
 /// `name` (any other). An empty secret means the stored one.
 pub fn checked<'a>(
     provider: Provider,
+    loopback: bool,
     field: impl Fn(&str) -> &'a str,
 ) -> std::result::Result<Wanted, Vec<Mistake>> {
     let mut mistakes = vec![];
@@ -73,7 +79,11 @@ pub fn checked<'a>(
                     "a name, as people shall read it where they sign in",
                 ),
             );
-            (name, take("issuer", issuer(field("issuer"))), None)
+            let issuer = match field("issuer") {
+                near if loopback && is_loopback(near) => Ok(near.to_owned()),
+                other => issuer(other),
+            };
+            (name, take("issuer", issuer), None)
         }
     };
     let client_id = match provider {
@@ -97,6 +107,9 @@ pub fn checked<'a>(
 
 /// Saves it in the place of the one that there was, with the event of it.
 ///
+/// Another issuer or client has to be connected anew. Another secret for the one that is connected is tried from the next
+/// sign-in on, and the old one goes on to work until then.
+///
 /// Errors: 400 where the secret is missing: there is none yet, or it was given for another issuer or client. Who may
 /// change the settings, but does not know the secret, could else have it sent to an issuer of their own.
 pub fn save(
@@ -110,12 +123,23 @@ pub fn save(
     let kept = before.as_ref().filter(|before| {
         (&before.issuer, &before.client_id) == (&wanted.issuer, &wanted.client_id)
     });
-    let secret = match (&wanted.secret, kept) {
-        (Some(secret), _) => {
+    let sealed = match &wanted.secret {
+        Some(secret) => {
             let whose = whose(tenant, &wanted.issuer, &wanted.client_id);
-            key_file.read_or_make()?.seal(secret, &whose)?
+            Some(key_file.read_or_make()?.seal(secret, &whose)?)
         }
-        (None, Some(kept)) => kept.secret.clone(),
+        None => None,
+    };
+    let after = match (kept, sealed) {
+        (Some(kept), sealed) if kept.connected.is_some() => Connection {
+            next_secret: sealed.or(kept.next_secret.clone()),
+            ..kept.clone()
+        },
+        (Some(kept), sealed) => Connection {
+            secret: sealed.unwrap_or(kept.secret.clone()),
+            ..kept.clone()
+        },
+        (None, Some(secret)) => unconnected(tx, wanted, secret),
         (None, None) => {
             return Err(ScimError::invalid_value(
                 "Enter the client secret: none is stored for this issuer and client.",
@@ -126,18 +150,138 @@ pub fn save(
     let after = Connection {
         provider: wanted.provider,
         name: wanted.name.clone(),
-        issuer: wanted.issuer.clone(),
-        client_id: wanted.client_id.clone(),
         directory: wanted.directory.clone(),
-        secret,
         created: before.as_ref().map_or(tx.now, |before| before.created),
         changed: tx.now,
+        ..after
     };
     sso::write(tx, tenant, &after)?;
     let mut told = shown(&after);
     told["secret_replaced"] = json!(wanted.secret.is_some());
     let before = before.as_ref().map(shown);
     tell(tx, tenant, actor, "connection.saved", (before, Some(told)))
+}
+
+fn unconnected(tx: &Tx<'_>, wanted: &Wanted, secret: Vec<u8>) -> Connection {
+    Connection {
+        provider: wanted.provider,
+        name: wanted.name.clone(),
+        issuer: wanted.issuer.clone(),
+        client_id: wanted.client_id.clone(),
+        directory: wanted.directory.clone(),
+        secret,
+        created: tx.now,
+        changed: tx.now,
+        next_secret: None,
+        connected: None,
+        disabled: None,
+        domains: String::new(),
+        creates_people: false,
+        matches_user_name: false,
+    }
+}
+
+/// Notes that somebody of the directory came back from the provider; false where it was connected before.
+pub fn connect(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    actor: &str,
+    connection: &Connection,
+    claims: &Claims,
+) -> Result<bool> {
+    if connection.connected.is_some() {
+        return Ok(false);
+    }
+    let after = Connection {
+        connected: Some(tx.now),
+        ..connection.clone()
+    };
+    sso::write(tx, tenant, &after)?;
+    let mut told = shown(&after);
+    told["by"] = json!({ "subject": claims.subject, "user_name": claims.user_name });
+    tell(
+        tx,
+        tenant,
+        actor,
+        "connection.connected",
+        (None, Some(told)),
+    )?;
+    Ok(true)
+}
+
+/// Puts the newer secret, which the provider has accepted, in the place of the old one.
+pub fn rotate(tx: &Tx<'_>, tenant: TenantId, connection: Connection) -> Result<Connection> {
+    let Some(secret) = connection.next_secret.clone() else {
+        return Ok(connection);
+    };
+    let after = Connection {
+        secret,
+        next_secret: None,
+        ..connection
+    };
+    sso::write(tx, tenant, &after)?;
+    let told = Some(shown(&after));
+    tell(tx, tenant, ROLLCALL, "connection.rotated", (None, told))?;
+    Ok(after)
+}
+
+/// Lets nobody sign in through it, or lets them again; false where there is none.
+pub fn set_disabled(tx: &Tx<'_>, tenant: TenantId, actor: &str, disabled: bool) -> Result<bool> {
+    let Some(before) = sso::read(tx, tenant)? else {
+        return Ok(false);
+    };
+    let kind = match disabled {
+        true => "connection.disabled",
+        false => "connection.enabled",
+    };
+    let after = Connection {
+        disabled: disabled.then_some(tx.now),
+        ..before
+    };
+    sso::write(tx, tenant, &after)?;
+    tell(tx, tenant, actor, kind, (None, Some(shown(&after))))?;
+    Ok(true)
+}
+
+/// Who may sign in beside those who are linked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// E-mail domains, with spaces between; empty: any.
+    pub domains: String,
+    /// Whether who isn't provisioned is created.
+    pub creates_people: bool,
+    /// Whether a user of the same userName is taken.
+    pub matches_user_name: bool,
+}
+
+/// Checks domains, separated by commas or white space.
+pub fn domains(text: &str) -> std::result::Result<String, String> {
+    let parts = text.split([',', ' ', '\t', '\n', '\r', ';']);
+    let domains: Vec<String> = parts
+        .filter(|part| !part.is_empty())
+        .map(domain)
+        .collect::<std::result::Result<_, _>>()?;
+    match domains.len() {
+        0..=100 => Ok(domains.join(" ")),
+        _ => Err("At most 100 domains.".to_owned()),
+    }
+}
+
+/// Saves who may sign in; false where there is no connection.
+pub fn admit(tx: &Tx<'_>, tenant: TenantId, actor: &str, admission: &Admission) -> Result<bool> {
+    let Some(before) = sso::read(tx, tenant)? else {
+        return Ok(false);
+    };
+    let after = Connection {
+        domains: admission.domains.clone(),
+        creates_people: admission.creates_people,
+        matches_user_name: admission.matches_user_name,
+        ..before.clone()
+    };
+    sso::write(tx, tenant, &after)?;
+    let sides = (Some(shown(&before)), Some(shown(&after)));
+    tell(tx, tenant, actor, "connection.changed", sides)?;
+    Ok(true)
 }
 
 /// Removes it, with the event of it; false where there is none.
@@ -156,15 +300,20 @@ pub fn remove(tx: &Tx<'_>, tenant: TenantId, actor: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// The client secret; `None` where the key file is gone or another one, or the row was tampered with.
-pub fn secret_of(
+/// The client secrets, a newer one first; none where the key file is gone or another one, or the row was tampered with.
+pub fn secrets_of(
     tenant: TenantId,
     connection: &Connection,
     key_file: &KeyFile,
-) -> Result<Option<String>> {
+) -> Result<Vec<String>> {
     let whose = whose(tenant, &connection.issuer, &connection.client_id);
-    let key = key_file.read()?;
-    Ok(key.and_then(|key| key.open(&connection.secret, &whose)))
+    let Some(key) = key_file.read()? else {
+        return Ok(vec![]);
+    };
+    let sealed = connection.next_secret.iter().chain([&connection.secret]);
+    Ok(sealed
+        .filter_map(|sealed| key.open(sealed, &whose))
+        .collect())
 }
 
 /// What a secret is sealed for. None of the parts has a line break in it.
@@ -180,6 +329,9 @@ fn shown(connection: &Connection) -> Value {
         "issuer": connection.issuer,
         "client_id": connection.client_id,
         "directory": connection.directory,
+        "domains": connection.domains,
+        "creates_people": connection.creates_people,
+        "matches_user_name": connection.matches_user_name,
     })
 }
 
@@ -312,7 +464,7 @@ mod tests {
         provider: Provider,
         fields: &[(&str, &'static str)],
     ) -> std::result::Result<Wanted, Vec<Mistake>> {
-        checked(provider, |name| {
+        checked(provider, false, |name| {
             fields
                 .iter()
                 .find(|(known, _)| *known == name)

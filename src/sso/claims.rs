@@ -74,6 +74,8 @@ pub struct Claims {
     pub family_name: Option<String>,
     /// Never used to find somebody.
     pub email: Option<String>,
+    /// Whether the provider says that the address is theirs.
+    pub email_verified: bool,
     /// The provider's session, for sign-out from there.
     pub sid: Option<String>,
 }
@@ -264,6 +266,7 @@ struct Told {
     preferred_username: Option<String>,
     upn: Option<String>,
     email: Option<String>,
+    email_verified: Option<Value>,
     name: Option<String>,
     given_name: Option<String>,
     family_name: Option<String>,
@@ -318,6 +321,10 @@ pub fn check(
         given_name: told.given_name,
         family_name: told.family_name,
         email: told.email,
+        // Some providers send it as text.
+        email_verified: told
+            .email_verified
+            .is_some_and(|told| told == true || told == "true"),
         sid: told.sid,
     })
 }

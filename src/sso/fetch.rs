@@ -139,6 +139,11 @@ impl Providers {
         }
     }
 
+    /// Whether an issuer may be plain HTTP on this machine.
+    pub fn allow_loopback(&self) -> bool {
+        self.loopback
+    }
+
     /// What the issuer says of itself: as remembered, or as asked now.
     pub fn metadata(
         &self,

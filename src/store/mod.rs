@@ -19,6 +19,7 @@ use crate::error::Result;
 
 pub mod accounts;
 pub mod archive;
+pub mod attempts;
 pub mod backup;
 mod column;
 mod connection;
@@ -31,6 +32,7 @@ mod filter;
 mod function;
 pub mod health;
 pub mod history;
+pub mod identities;
 pub mod lock;
 pub mod milestones;
 pub mod people;

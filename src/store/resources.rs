@@ -125,7 +125,7 @@ impl<'a> Columns<'a> {
 }
 
 /// Some clients send an empty externalId where they have none, which mustn't be unique.
-pub(super) fn external_id(document: &Document) -> Option<&str> {
+pub fn external_id(document: &Document) -> Option<&str> {
     document
         .get("externalId")
         .and_then(Value::as_str)
@@ -236,12 +236,24 @@ pub fn by_name(
         .doing("reading a resource by name")
 }
 
-/// A live one by row number.
-pub(super) fn by_row(
+/// A live one by `externalId`, compared exactly.
+pub fn by_external_id(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
-    row: i64,
+    kind: Kind,
+    external_id: &str,
 ) -> Result<Option<Stored>> {
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM resource WHERE tenant = ? AND kind = ? AND external_id = ? AND deleted_at IS NULL"
+        ))
+        .and_then(|mut statement| statement.query_row((tenant, kind, external_id), from_row).optional())
+        .doing("reading a resource by its externalId")
+}
+
+/// A live one by row number.
+pub fn by_row(snapshot: &Snapshot<'_>, tenant: TenantId, row: i64) -> Result<Option<Stored>> {
     snapshot
         .conn
         .prepare_cached(&format!(

@@ -65,7 +65,7 @@ pub struct Session {
     pub created: Timestamp,
     /// Its last request, to the minute.
     pub last_seen: Timestamp,
-    /// By what it began: `password`, `link`, `setup`.
+    /// By what it began: `password`, `link`, `setup`, `sso`.
     pub method: String,
     /// When a password, a link or the provider last said who it is.
     pub authenticated: Timestamp,
@@ -73,6 +73,16 @@ pub struct Session {
     pub address: String,
     /// Its User-Agent.
     pub agent: String,
+}
+
+impl Session {
+    /// As events name who did it.
+    pub fn actor(&self) -> String {
+        match (&self.holder, &self.person) {
+            (Holder::Account(id), _) => format!("account:{id}"),
+            (Holder::Person(_), id) => format!("person:{}", id.as_deref().unwrap_or_default()),
+        }
+    }
 }
 
 const COLUMNS: &str = "session.id, session.tenant, session.account, session.person,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::column::Millis;
 use super::{Snapshot, TenantId, Tx};
@@ -79,9 +79,34 @@ pub struct Connection {
     pub created: Timestamp,
     /// When it was last saved.
     pub changed: Timestamp,
+    /// A newer client secret, sealed, that the provider hasn't accepted yet.
+    pub next_secret: Option<Vec<u8>>,
+    /// When somebody of the directory first came back from the provider.
+    pub connected: Option<Timestamp>,
+    /// Since when it signs nobody in.
+    pub disabled: Option<Timestamp>,
+    /// E-mail domains of its people, with spaces between; empty: any.
+    pub domains: String,
+    /// Whether who isn't provisioned is created when they sign in.
+    pub creates_people: bool,
+    /// Whether a user of the same userName is taken for who signs in.
+    pub matches_user_name: bool,
 }
 
-const COLUMNS: &str = "provider, name, issuer, client_id, directory, secret, created, changed";
+impl Connection {
+    /// Whether people sign in through it.
+    pub fn signs_in(&self) -> bool {
+        self.connected.is_some() && self.disabled.is_none()
+    }
+
+    /// The e-mail domains of its people.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        self.domains.split_ascii_whitespace()
+    }
+}
+
+const COLUMNS: &str = "provider, name, issuer, client_id, directory, secret, created, changed, next_secret, connected,
+     disabled, domains, creates_people, matches_user_name";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Connection> {
     Ok(Connection {
@@ -93,6 +118,12 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Connection> {
         secret: row.get(5)?,
         created: row.get::<_, Millis>(6)?.0,
         changed: row.get::<_, Millis>(7)?.0,
+        next_secret: row.get(8)?,
+        connected: row.get::<_, Option<Millis>>(9)?.map(|at| at.0),
+        disabled: row.get::<_, Option<Millis>>(10)?.map(|at| at.0),
+        domains: row.get(11)?,
+        creates_people: row.get(12)?,
+        matches_user_name: row.get(13)?,
     })
 }
 
@@ -107,24 +138,56 @@ pub fn read(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Option<Connecti
         .doing("reading a connection")
 }
 
+/// The tenants whose people have addresses of this e-mail domain (in lower case) and sign in through a provider.
+pub fn tenants_of_domain(snapshot: &Snapshot<'_>, domain: &str) -> Result<Vec<TenantId>> {
+    snapshot
+        .conn
+        .prepare_cached(
+            "SELECT tenant FROM connection
+             WHERE connected IS NOT NULL AND disabled IS NULL
+               AND instr(' ' || domains || ' ', ' ' || ? || ' ') > 0
+             ORDER BY tenant",
+        )
+        .and_then(|mut statement| statement.query_map([domain], |row| row.get(0))?.collect())
+        .doing("looking for a domain's provider")
+}
+
+/// Up to two tenants whose people sign in through a provider.
+pub fn some_tenants(snapshot: &Snapshot<'_>) -> Result<Vec<TenantId>> {
+    snapshot
+        .conn
+        .prepare_cached(
+            "SELECT tenant FROM connection WHERE connected IS NOT NULL AND disabled IS NULL ORDER BY tenant LIMIT 2",
+        )
+        .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+        .doing("looking for providers")
+}
+
 /// Writes it, in the place of the one that there was.
 pub fn write(tx: &Tx<'_>, tenant: TenantId, connection: &Connection) -> Result<()> {
     tx.conn
         .prepare_cached(&format!(
-            "INSERT OR REPLACE INTO connection (tenant, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT OR REPLACE INTO connection (tenant, {COLUMNS})
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         ))
         .and_then(|mut statement| {
-            statement.execute((
+            statement.execute(params![
                 tenant,
                 connection.provider,
-                &connection.name,
-                &connection.issuer,
-                &connection.client_id,
-                &connection.directory,
-                &connection.secret,
+                connection.name,
+                connection.issuer,
+                connection.client_id,
+                connection.directory,
+                connection.secret,
                 Millis(connection.created),
                 Millis(connection.changed),
-            ))
+                connection.next_secret,
+                connection.connected.map(Millis),
+                connection.disabled.map(Millis),
+                connection.domains,
+                connection.creates_people,
+                connection.matches_user_name,
+            ])
         })
         .doing("writing a connection")?;
     Ok(())

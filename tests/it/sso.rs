@@ -193,7 +193,7 @@ fn a_connection_is_saved_changed_replaced_and_removed_each_with_its_event() {
     let (server, mut browser) = acme();
     browser.post(PAGE, &entra(SECRET));
     browser.must_show("Set up, not connected yet");
-    browser.must_show("Saved. Signing in through it is not available in this version yet.");
+    browser.must_show("Saved. Now connect it");
     assert_eq!(browser.page.matches("Not connected").count(), 3);
     browser.get(&format!("{PAGE}?provider=entra"));
     browser.must_show("A secret is stored");

@@ -95,6 +95,7 @@ fn serve(visit: &Visit<'_>, page: &Settings) -> Result<Response> {
     match page {
         Settings::Overview => overview::answer(visit),
         Settings::Sso => sso::answer(visit),
+        Settings::SsoConnect => sso::connect(visit),
         Settings::Provisioning => provisioning::answer(visit),
         Settings::Roles => roles::answer(visit),
         Settings::Teams => teams::answer(visit),
@@ -149,10 +150,7 @@ fn attachment(content_type: &str, name: &str, body: Body) -> Response {
 impl Visit<'_> {
     /// As events name who did it.
     fn actor(&self) -> String {
-        match (&self.session.holder, &self.session.person) {
-            (Holder::Account(id), _) => format!("account:{id}"),
-            (Holder::Person(_), id) => format!("person:{}", id.as_deref().unwrap_or_default()),
-        }
+        self.session.actor()
     }
 
     /// A settings page: `context`, and what every one of them has.

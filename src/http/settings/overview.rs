@@ -13,7 +13,7 @@ use crate::scim::schema::Kind;
 use crate::store::events::{self, Recorded};
 use crate::store::tokens::{self, State, TokenKind};
 use crate::store::{
-    Snapshot, exchange_search, exchanges, people, removals, resources, roles, tenants,
+    Snapshot, exchange_search, exchanges, people, removals, resources, roles, sso, tenants,
 };
 
 const HERE: &str = "/settings";
@@ -64,6 +64,11 @@ fn show(visit: &Visit<'_>) -> Result<Response> {
                 "on"
             },
             tokens => valid,
+            sign_on => sso::read(snapshot, tenant)?.map(|connection| context! {
+                name => connection.name.as_str(),
+                connected => connection.connected.is_some(),
+                disabled => connection.disabled.is_some(),
+            }),
             people => people::count(snapshot, tenant)?,
             teams => resources::count(snapshot, tenant, Kind::Group)?,
             request => request.map(|request| context! {

@@ -5,10 +5,11 @@ use minijinja::value::Value;
 
 use super::Visit;
 use crate::error::{Error, Result};
-use crate::http::html::moment;
+use crate::http::html::{encoded, moment};
 use crate::http::request::Response;
+use crate::http::visitor::Flash;
 use crate::manage;
-use crate::manage::sso::Mistake;
+use crate::manage::sso::{Admission, Mistake};
 use crate::store::sso::{self, Connection, Provider};
 
 const HERE: &str = "/settings/sso";
@@ -98,15 +99,61 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
                 "The connection and its secret are removed.".to_owned()
             })
         }
+        ("admit", _) => admit(visit),
+        (deed @ ("disable" | "enable"), _) => {
+            let (tenant, disabled) = (visit.tenant.id, deed == "disable");
+            let done = visit
+                .change(move |tx, actor| manage::sso::set_disabled(tx, tenant, actor, disabled));
+            visit.then(done, HERE, |_| {
+                match disabled {
+                    true => "Nobody signs in through it until you enable it again. Sessions go on.",
+                    false => "People sign in through it again.",
+                }
+                .to_owned()
+            })
+        }
         _ => visit.problem(400, "That is nothing this page can do."),
     }
 }
 
-fn save(visit: &Visit<'_>, provider: Provider) -> Result<Response> {
-    let wanted = match manage::sso::checked(provider, |name| visit.form.get(name)) {
-        Ok(wanted) => wanted,
-        Err(mistakes) => return again(visit, provider, &mistakes),
+/// `/settings/sso/connect`: to the provider, and back with the connection proven. By a link and not by a form: browsers
+/// let a form lead nowhere else (the policy of our pages), and nothing is changed before the provider answers.
+pub(super) fn connect(visit: &Visit<'_>) -> Result<Response> {
+    let tenant = visit.tenant.id;
+    let elsewhere = visit.head.header("sec-fetch-site") == Some("cross-site");
+    match visit.look(|snapshot| sso::read(snapshot, tenant))? {
+        Some(connection) if !elsewhere && !visit.is_post() => {
+            crate::http::sso::leave(visit, tenant, &connection, Some(visit.session.id), None)
+        }
+        _ => Ok(visit.go(HERE, None)),
+    }
+}
+
+/// Who may sign in beside those who are linked.
+fn admit(visit: &Visit<'_>) -> Result<Response> {
+    let said = |name: &str| !visit.form.get(name).is_empty();
+    let domains = match manage::sso::domains(visit.form.get("domains")) {
+        Ok(domains) => domains,
+        Err(words) => return Ok(visit.go(HERE, Some(Flash::Failed(words)))),
     };
+    let admission = Admission {
+        domains,
+        creates_people: said("creates_people"),
+        matches_user_name: said("matches_user_name"),
+    };
+    let tenant = visit.tenant.id;
+    let saved = visit.change(move |tx, actor| manage::sso::admit(tx, tenant, actor, &admission));
+    visit.then(saved, HERE, |_| "Saved: who may sign in.".to_owned())
+}
+
+fn save(visit: &Visit<'_>, provider: Provider) -> Result<Response> {
+    let wanted =
+        match manage::sso::checked(provider, visit.app.providers.allow_loopback(), |name| {
+            visit.form.get(name)
+        }) {
+            Ok(wanted) => wanted,
+            Err(mistakes) => return again(visit, provider, &mistakes),
+        };
     if visit.form.get("client_secret").is_empty()
         && !visit.form.get("client_secret_left_out").is_empty()
     {
@@ -125,7 +172,7 @@ fn save(visit: &Visit<'_>, provider: Provider) -> Result<Response> {
             &[("client_secret", refusal.detail().to_owned())],
         ),
         saved => visit.then(saved, HERE, |()| {
-            "Saved. Signing in through it is not available in this version yet.".to_owned()
+            "Saved. Now connect it, or test it if it is connected: sign in there once.".to_owned()
         }),
     }
 }
@@ -141,7 +188,10 @@ fn show(visit: &Visit<'_>, chosen: Option<Provider>, mistakes: &[Mistake]) -> Re
     let tenant = visit.tenant.id;
     let stored = visit.look(|snapshot| sso::read(snapshot, tenant))?;
     let opens = match &stored {
-        Some(stored) => manage::sso::secret_of(tenant, stored, &visit.app.key_file)?.is_some(),
+        Some(stored) => {
+            let stored = manage::sso::secrets_of(tenant, stored, &visit.app.key_file)?;
+            !stored.is_empty()
+        }
         None => false,
     };
     let is_stored = |provider| {
@@ -163,6 +213,9 @@ fn show(visit: &Visit<'_>, chosen: Option<Provider>, mistakes: &[Mistake]) -> Re
                 name => stored.map(|stored| stored.name.as_str()),
                 issuer => stored.map(|stored| stored.issuer.as_str()),
                 changed => stored.map(|stored| moment(stored.changed)),
+                connected => stored.and_then(|stored| stored.connected).map(moment),
+                disabled => stored.and_then(|stored| stored.disabled).map(moment),
+                rotates => stored.is_some_and(|stored| stored.next_secret.is_some()),
             }
         })
         .collect();
@@ -179,6 +232,16 @@ fn show(visit: &Visit<'_>, chosen: Option<Provider>, mistakes: &[Mistake]) -> Re
             .filter(|stored| chosen.is_some_and(|chosen| chosen != stored.provider))
             .map(|stored| about(stored.provider).0),
         redirect_uri => format!("{}/sso/callback", visit.app.origin(visit.head)),
+        admission => stored.as_ref().map(|stored| context! {
+            domains => stored.domains.replace(' ', ", "),
+            creates_people => stored.creates_people,
+            matches_user_name => stored.matches_user_name,
+        }),
+        start => format!(
+            "{}/sso/start/{}",
+            visit.app.origin(visit.head),
+            encoded(&visit.tenant.name)
+        ),
         key_file => visit.app.key_file.path().file_name().map(|name| name.to_string_lossy()),
     };
     visit.show("sso.html", "Single Sign-On Settings", context)

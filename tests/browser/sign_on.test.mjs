@@ -1,0 +1,134 @@
+// Single sign-on against a provider that others wrote, in Chromium: connect, sign in, change, be shut out.
+
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { axeFindings, closeBrowser, openWindow, scim, startServer } from "./support.mjs";
+import { CLIENT, signInThere, startProvider } from "./provider.mjs";
+
+const shots = new URL("../.screenshots/", import.meta.url).pathname;
+let server, provider, call;
+
+before(async () => {
+  server = await startServer("--dev");
+  provider = await startProvider(`${server.origin}/sso/callback`);
+  call = scim(server.origin, server.said["SCIM token"]);
+});
+
+after(async () => {
+  await closeBrowser();
+  await provider?.stop();
+  await server?.stop();
+});
+
+/** A window, and what its policy forbade. */
+async function visitor(path) {
+  const { context, page, faults } = await openWindow(server.origin, {});
+  await page.goto(`${server.origin}${path}`);
+  return {
+    context, page,
+    shot: (name) => page.screenshot({ path: `${shots}sign-on-${name}.png`, fullPage: true }),
+    forbidden: () => faults.filter((fault) => fault.includes("Content Security Policy")),
+  };
+}
+
+async function create(userName, more = {}) {
+  const answer = await call("POST", "/Users", {
+    schemas: ["urn:ietf:params:scim:schemas:core:2.0:User"], userName, displayName: userName, ...more,
+  });
+  assert.equal(answer.status, 201, JSON.stringify(answer.body));
+  return answer.body.id;
+}
+
+const patch = (id, value) => call("PATCH", `/Users/${id}`, {
+  schemas: ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], Operations: [{ op: "replace", value }],
+});
+
+const kinds = async () => {
+  const events = await server.rollcall("events", "--tenant", "dev", "-o", "json");
+  return events.split("\n").map((line) => JSON.parse(line).kind);
+};
+
+test("an administrator connects the provider by signing in there", async () => {
+  const { page, context, shot, forbidden } = await visitor(new URL(server.said.settings).pathname);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.goto(`${server.origin}/settings/sso?provider=oidc`);
+  await page.getByLabel("Name", { exact: true }).fill("Example ID");
+  await page.getByLabel("Issuer URL").fill(provider.issuer);
+  await page.getByLabel("Client ID").fill(CLIENT.id);
+  await page.getByLabel("Client secret").fill(CLIENT.secret);
+  await shot("1-form");
+  await page.getByRole("button", { name: "Save OpenID Connect" }).click();
+  await page.getByText("Set up, not connected yet").waitFor();
+  assert.deepEqual(await axeFindings(page), []);
+  await shot("2-saved");
+  // Nobody signs in before.
+  const early = await fetch(`${server.origin}/sso/start/dev`, { redirect: "manual" });
+  assert.equal(early.status, 404);
+  await page.getByRole("link", { name: "Connect OpenID Connect" }).click();
+  await signInThere(page, "boss");
+  await page.getByText("Example ID Single Sign-On was successfully connected.").waitFor();
+  await shot("3-connected");
+  assert.deepEqual(await axeFindings(page), []);
+  await page.getByRole("link", { name: "Test OpenID Connect" }).click();
+  await page.getByText("Signing in works: you came back as boss@example.org.").waitFor();
+  await page.goto(`${server.origin}/settings`);
+  await page.getByText("connected", { exact: true }).waitFor();
+  assert.deepEqual(forbidden(), []);
+  assert.equal((await kinds()).filter((kind) => kind === "connection.connected").length, 1);
+  await context.close();
+});
+
+test("a person signs in, has another role at the next request, and is shut out at the next", async () => {
+  const id = await create("ana@example.org", { externalId: "ana", roleName: "Member" });
+  const { page, context, shot, forbidden } = await visitor("/sign-in?next=/me");
+  await shot("4-sign-in");
+  assert.deepEqual(await axeFindings(page), []);
+  const fixed = (await context.cookies()).find(({ name }) => name === "rollcall").value;
+  await page.getByRole("link", { name: "Continue with Example ID" }).click();
+  await signInThere(page, "ana");
+  await page.waitForURL(`${server.origin}/me`);
+  await page.getByText("ana@example.org").waitFor();
+  await shot("5-me");
+  assert.notEqual((await context.cookies()).find(({ name }) => name === "rollcall").value, fixed);
+  const status = async () => (await page.goto(`${server.origin}/settings`)).status();
+  assert.equal(await status(), 403);
+  assert.equal((await patch(id, { roleName: "Admin" })).status, 200);
+  assert.equal(await status(), 200);
+  assert.equal((await patch(id, { active: false })).status, 200);
+  await page.goto(`${server.origin}/settings`);
+  assert.match(page.url(), /\/sign-in/);
+  await page.getByRole("link", { name: "Continue with Example ID" }).click();
+  await page.getByText("Your user is deactivated.").waitFor();
+  await shot("6-deactivated");
+  assert.equal((await patch(id, { active: true })).status, 200);
+  await page.goto(`${server.origin}/sso/start/dev`);
+  await page.waitForURL(`${server.origin}/settings`);
+  await page.goto(`${server.origin}/me`);
+  await page.getByRole("button", { name: "Sign out", exact: true }).click();
+  await page.getByText("You are signed out.").waitFor();
+  assert.deepEqual(forbidden(), []);
+  await context.close();
+  const all = await kinds();
+  for (const kind of ["identity.linked", "user.signed_in", "sign_in.refused"]) assert.ok(all.includes(kind), kind);
+});
+
+test("who isn't provisioned is told so, and created only where that is wanted", async () => {
+  const { page, context, shot } = await visitor("/sso/start/dev");
+  await signInThere(page, "eve");
+  await page.getByText("You are not provisioned yet").waitFor();
+  await shot("7-not-provisioned");
+  assert.deepEqual(await axeFindings(page), []);
+  const admin = await visitor(new URL(await server.rollcall("account", "sign-in-link", "dev@localhost")).pathname);
+  await admin.page.getByRole("button", { name: "Sign in" }).click();
+  await admin.page.goto(`${server.origin}/settings/sso`);
+  await admin.page.getByLabel("E-mail domains").fill("example.org");
+  await admin.page.getByLabel("Create who is not provisioned").check();
+  await admin.page.getByRole("button", { name: "Save who may sign in" }).click();
+  await admin.page.getByText("Saved: who may sign in.").waitFor();
+  await page.goto(`${server.origin}/sso/start/dev`);
+  await page.waitForURL(`${server.origin}/me`);
+  const found = await call("GET", `/Users?filter=${encodeURIComponent('userName eq "eve@example.org"')}`);
+  assert.equal(found.body.Resources[0].externalId, "eve");
+  await admin.context.close();
+  await context.close();
+});
