@@ -12,7 +12,8 @@ const installed = createRequire(join(tools, "node/package.json"));
 
 export const CLIENT = { id: "rollcall", secret: "a-secret/of+the%provider~s" };
 
-/** Signs in whoever types a name; the name is the subject. `callback` is where it may send people back. */
+/** Signs in whoever types a name; the name is the subject. Who types NAME=ADDRESS claims that address. `callback` is where
+ * it may send people back. */
 export async function startProvider(callback) {
   const { Provider } = await import(pathToFileURL(installed.resolve("oidc-provider")));
   const server = createServer();
@@ -30,10 +31,11 @@ export async function startProvider(callback) {
     cookies: { keys: ["for tests"] },
     conformIdTokenClaims: false,
     claims: { openid: ["sub"], profile: ["preferred_username", "name"], email: ["email", "email_verified"] },
-    findAccount: (_, sub) => ({
-      accountId: sub,
-      claims: () => ({ sub, preferred_username: `${sub}@example.org`, name: sub, email: `${sub}@example.org`, email_verified: true }),
-    }),
+    findAccount: (_, sub) => {
+      const own = `${sub.split("=")[0]}@example.org`;
+      const email = sub.split("=")[1] ?? own;
+      return { accountId: sub, claims: () => ({ sub, preferred_username: own, name: sub, email, email_verified: true }) };
+    },
     features: { devInteractions: { enabled: true } },
   });
   server.on("request", provider.callback());
