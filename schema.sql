@@ -145,6 +145,32 @@ CREATE TABLE identity (
 
 CREATE INDEX identity_person ON identity (person);
 
+-- A host of an app whose proxy asks here, for each request, who somebody is; and who may open it.
+CREATE TABLE app_host (
+    host    TEXT    PRIMARY KEY, -- in lower case, with a port if its address has one; unique in the whole file: a request names no tenant
+    tenant  INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    role    INTEGER REFERENCES role ON DELETE CASCADE, -- at least this one; NULL: any. Without its role nobody gets in
+    teams   TEXT    NOT NULL DEFAULT '', -- ids of teams, with spaces between: one of them; '': any or none
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX app_host_tenant ON app_host (tenant);
+CREATE INDEX app_host_role ON app_host (role) WHERE role IS NOT NULL;
+
+-- A browser at such a host, for the person whose session it is: it ends with that.
+CREATE TABLE app_session (
+    hash    BLOB    PRIMARY KEY, -- SHA-256 of what the ticket or the cookie holds
+    tenant  INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    session INTEGER NOT NULL REFERENCES session ON DELETE CASCADE,
+    host    TEXT    NOT NULL REFERENCES app_host ON DELETE CASCADE,
+    browser BLOB,    -- of a ticket: SHA-256 of the cookie that must come with it
+    expires INTEGER  -- of a ticket, which works once; NULL: a cookie's
+) STRICT;
+
+CREATE INDEX app_session_session ON app_session (session);
+CREATE INDEX app_session_host ON app_session (host);
+CREATE INDEX app_session_tenant ON app_session (tenant);
+
 -- A role of a tenant. Which one a user has is decided by src/access/roles.rs from the rows below.
 CREATE TABLE role (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,

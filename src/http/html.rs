@@ -84,6 +84,7 @@ const TEMPLATES: &[(&str, &str)] = &[
         "history.html",
         include_str!("../../static/pages/history.html"),
     ),
+    ("hosts.html", include_str!("../../static/pages/hosts.html")),
     ("link.html", include_str!("../../static/pages/link.html")),
     ("log.html", include_str!("../../static/pages/log.html")),
     ("me.html", include_str!("../../static/pages/me.html")),

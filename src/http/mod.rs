@@ -10,6 +10,7 @@ pub mod certificate;
 mod chunked;
 mod connection;
 mod form;
+mod forward;
 mod head;
 mod html;
 pub mod limits;
@@ -158,6 +159,10 @@ impl App {
                 pages::visited(self, &request, |visitor| sso::start(visitor, &tenant))
             }
             Route::SsoCallback => pages::visited(self, &request, sso::callback),
+            Route::Forward => forward::get(&request, |head| forward::forward(self, head)),
+            Route::AppBegin => forward::get(&request, |head| forward::begin(self, head)),
+            Route::AppEnter => forward::get(&request, |head| forward::back(self, head)),
+            Route::Enter => pages::visited(self, &request, forward::enter),
             Route::SignOut => pages::visited(self, &request, sign_in::sign_out),
             Route::Me => pages::visited(self, &request, sign_in::me),
             Route::Asset(asset) => pages::asset(&request.head, &asset),

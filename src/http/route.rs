@@ -18,6 +18,14 @@ pub(super) enum Route {
     SsoStart(String),
     /// `/sso/callback`
     SsoCallback,
+    /// `/auth/forward`
+    Forward,
+    /// `/auth/enter`
+    Enter,
+    /// `/.rollcall/begin`, of an app's host
+    AppBegin,
+    /// `/.rollcall/enter`, of an app's host
+    AppEnter,
     /// `/setup/{secret}`
     SetUp(String),
     /// `/sign-out`
@@ -73,6 +81,8 @@ pub(super) enum Settings {
     Events,
     /// `/settings/apps`
     Apps,
+    /// `/settings/hosts`
+    Hosts,
     /// `/settings/accounts`
     Accounts,
     /// `/settings/backup`
@@ -176,6 +186,10 @@ pub(super) fn route(head: &Head) -> Route {
         ["sign-in", "link", secret] => Route::SignInLink(secret.to_owned()),
         ["sso", "start", tenant] => Route::SsoStart(tenant.to_owned()),
         ["sso", "callback"] => Route::SsoCallback,
+        ["auth", "forward"] => Route::Forward,
+        ["auth", "enter"] => Route::Enter,
+        [".rollcall", "begin"] => Route::AppBegin,
+        [".rollcall", "enter"] => Route::AppEnter,
         ["setup", secret] => Route::SetUp(secret.to_owned()),
         ["sign-out"] => Route::SignOut,
         ["me"] => Route::Me,
@@ -209,6 +223,7 @@ fn settings(segments: &[&str]) -> Settings {
         ["undo"] => Settings::Undo,
         ["events"] => Settings::Events,
         ["apps"] => Settings::Apps,
+        ["hosts"] => Settings::Hosts,
         ["accounts"] => Settings::Accounts,
         ["backup"] => Settings::Backup,
         ["backup", file] => Settings::BackupFile(file.to_owned()),

@@ -411,7 +411,7 @@ pub(super) fn local(next: &str) -> Option<&str> {
     let plain = next
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
-    let ours = ["/settings", "/me"].iter().any(|page| {
+    let ours = ["/settings", "/me", "/auth/enter"].iter().any(|page| {
         next.strip_prefix(page)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
     });

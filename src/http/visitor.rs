@@ -1,6 +1,7 @@
 //! Who looks at a page: cookies, sessions, the token of forms, words that survive one redirect.
 
 use aws_lc_rs::{constant_time, digest};
+use jiff::Timestamp;
 use minijinja::context;
 use minijinja::value::Value;
 
@@ -263,6 +264,31 @@ fn keep(https: bool, secret: &str) -> (&'static str, String) {
     set_cookie(https, session_cookie(https), secret, LIFETIME.as_secs())
 }
 
+/// What the cookie of an app's host holds, which is another one than ours.
+pub(super) fn app_cookie(head: &Head) -> Option<&str> {
+    let https = head.origin.starts_with("https://");
+    cookie(head, app_cookie_name(https)).filter(|cookie| is_secret(cookie))
+}
+
+fn app_cookie_name(https: bool) -> &'static str {
+    if https {
+        "__Host-rollcall-app"
+    } else {
+        "rollcall-app"
+    }
+}
+
+/// Lets the browser keep a cookie of the app's host.
+pub(super) fn keep_app(head: &Head, secret: &str) -> (&'static str, String) {
+    let https = head.origin.starts_with("https://");
+    set_cookie(https, app_cookie_name(https), secret, LIFETIME.as_secs())
+}
+
+/// Whether a session's use has to be noted.
+pub(super) fn is_to_be_noted(session: &Session, now: Timestamp) -> bool {
+    now.as_millisecond() - session.last_seen.as_millisecond() >= NOTED_EVERY
+}
+
 fn set_cookie(https: bool, name: &str, value: &str, max_age_secs: u64) -> (&'static str, String) {
     let secure = if https { "; Secure" } else { "" };
     let cookie =
@@ -306,7 +332,7 @@ fn current(app: &App, head: &Head, secret: &str) -> Result<Option<Session>> {
         .store
         .read(|snapshot| sessions::by_hash(snapshot, &hash, head.now))?;
     if let Some(session) = &session
-        && head.now.as_millisecond() - session.last_seen.as_millisecond() >= NOTED_EVERY
+        && is_to_be_noted(session, head.now)
     {
         let (tenant, id) = (session.tenant, session.id);
         app.store

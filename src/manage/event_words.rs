@@ -226,6 +226,8 @@ impl Telling<'_> {
             }
             ("connection", "rotated") => " replaced the client secret by its newer one".to_owned(),
             ("connection", verb) => format!(" {verb} single sign-on"),
+            ("host", "saved") => format!(" said who may open {subject}"),
+            ("host", _) => format!(" closed {subject} again"),
             ("sign_in", _) => match self.after("user_name").as_str() {
                 "" => format!(" refused a sign-in: {}", self.after("why")),
                 name => format!(" refused the sign-in of {name}: {}", self.after("why")),

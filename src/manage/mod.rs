@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod advice;
+pub mod app_hosts;
 pub mod archive;
 pub mod backups;
 pub mod event_words;

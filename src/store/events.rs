@@ -25,6 +25,8 @@ pub const KINDS: &[&str] = &[
     "connection.removed",
     "connection.rotated",
     "connection.saved",
+    "host.removed",
+    "host.saved",
     "identity.linked",
     "identity.unlinked",
     "member.added",

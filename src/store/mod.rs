@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use crate::error::Result;
 
 pub mod accounts;
+pub mod app_hosts;
 pub mod archive;
 pub mod attempts;
 pub mod backup;

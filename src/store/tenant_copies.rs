@@ -328,6 +328,8 @@ mod tests {
         "connection", // its secret is sealed for this tenant under this server's key, and opens nowhere else
         "identity",   // goes with the connection: found again by externalId at the next sign-in
         "sso_attempt", // who is on the way to sign in here
+        "app_host",   // hosts are this server's, and each belongs to one tenant of it
+        "app_session", // who is signed in at them
         "exchange", // the provisioning log: its days of bodies, of no use to the tenant's life elsewhere
         "resource_value", // made of the documents
         "tally",    // made of the rows

@@ -25,6 +25,7 @@ mod door; // who may come in, and what every answer carries: credentials, hosts,
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections
 mod feed; // the event feed: nothing missed, nothing twice, through kill -9
 mod filters; // what filters mean: data/filters.txt over data/people.json
+mod forward; // forward auth, as a proxy in front of an app asks
 mod guides; // the guides and their pictures
 mod hazards; // what brought down the server that we do without, row by row (ARCHITECTURE.md)
 mod history; // how users and teams were, and what was different between two times

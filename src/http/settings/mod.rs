@@ -14,6 +14,7 @@ mod events;
 mod exchange;
 mod guides;
 mod history;
+mod hosts;
 mod listing;
 mod log;
 mod overview;
@@ -109,6 +110,7 @@ fn serve(visit: &Visit<'_>, page: &Settings) -> Result<Response> {
         Settings::Undo => undo::answer(visit),
         Settings::Events => events::answer(visit),
         Settings::Apps => apps::answer(visit),
+        Settings::Hosts => hosts::answer(visit),
         Settings::Accounts => accounts::answer(visit),
         Settings::Backup => backup::answer(visit),
         Settings::BackupFile(name) => backup::file(visit, name),
