@@ -22,6 +22,9 @@ use crate::scim::path::AttrPath;
 use crate::scim::resource::{Document, Meta, assemble, fold};
 use crate::scim::schema::{Attribute, Kind, Type};
 
+/// As many characters of a text decide its place in an order; who have the same ones follow each other by age.
+const SORTED_CHARS: usize = 1000;
+
 /// Gives `conn` the functions.
 pub fn register(conn: &Connection) -> rusqlite::Result<()> {
     // DIRECTONLY: only statements of ours call them, never a schema's trigger or view.
@@ -100,13 +103,18 @@ fn sorted_by(path: &AttrPath, kind: Kind, document: &Document) -> Sql {
     found().unwrap_or(Sql::Null)
 }
 
+/// What of a text orders it: a cursor holds this, and has to fit into a URL.
+fn beginning(text: &str) -> String {
+    text.chars().take(SORTED_CHARS).collect()
+}
+
 fn key(attribute: &Attribute, value: &Value) -> Sql {
     match (attribute.data_type, value) {
         (Type::DateTime, Value::String(text)) => text
             .parse::<Timestamp>()
             .map_or(Sql::Null, |at| Sql::Integer(at.as_microsecond())),
-        (_, Value::String(text)) if attribute.case_exact => Sql::Text(text.clone()),
-        (_, Value::String(text)) => Sql::Text(fold(text)),
+        (_, Value::String(text)) if attribute.case_exact => Sql::Text(beginning(text)),
+        (_, Value::String(text)) => Sql::Text(beginning(&fold(text))),
         (_, Value::Bool(value)) => Sql::Integer((*value).into()),
         (data_type, Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
             // Decimals of both kinds would be compared exactly by SQLite and as doubles by a place.

@@ -97,6 +97,22 @@ fn every_changed_cursor_is_refused() {
     }
 }
 
+#[test]
+fn a_cursor_fits_into_a_url_whatever_the_list_is_sorted_by() {
+    let server = Server::start();
+    let tenant = Tenant::create(&server, "one");
+    let mut client = tenant.client();
+    for name in ["c", "a", "b"] {
+        let title = format!("{name}{}", "é".repeat(20_000));
+        let fields = json!({"displayName": name, "title": title});
+        client.create("/Users", &user(name, fields));
+    }
+    assert_eq!(
+        walk(&mut client, "/Users?sortBy=title&count=1"),
+        ["a", "b", "c"]
+    );
+}
+
 /// Clients make and delete users and groups while others walk.
 #[test]
 fn who_is_there_throughout_is_met_exactly_once_while_others_come_and_go() {

@@ -153,6 +153,7 @@ proptest! {
         loop {
             prop_assert!(page.resources.len() as u64 <= limit);
             walked.extend(rows(&page));
+            prop_assert!(walked.len() <= world.made, "goes round in {:?}", walked);
             let Some(next) = page.next.take() else { break };
             changes.next().iter().for_each(|change| world.suffer(change));
             page = world.page(&query.at(&next, limit));
@@ -175,6 +176,7 @@ proptest! {
             prop_assert!(!page.resources.is_empty());
             prop_assert!(page.next.is_some());
             back.splice(0..0, rows(&page));
+            prop_assert!(back.len() <= world.made, "goes round in {:?}", back);
         }
         if let Some(first) = last.first() {
             let before: Vec<i64> = whole.iter().copied().take_while(|row| row != first).collect();
