@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use socket2::Socket;
 
@@ -227,13 +227,18 @@ impl Stop {
     ///
     /// The handlers can't be installed, or no thread can be started to wait for signals.
     pub fn on_signals(&self, reload: impl Fn() + Send + 'static) -> io::Result<()> {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
         let stop = self.clone();
         let wait = move || {
             for signal in &mut signals {
-                if signal == SIGHUP {
-                    reload();
-                    continue;
+                match signal {
+                    SIGHUP => {
+                        reload();
+                        continue;
+                    }
+                    // A file reached its limit (`ulimit -f`): a failed write, which is survived, and not the end.
+                    SIGXFSZ => continue,
+                    _ => {}
                 }
                 if stop.is_asked() {
                     let _ = signal_hook::low_level::emulate_default_handler(signal);

@@ -74,7 +74,12 @@ pub(super) fn health(head: &Head) -> Response {
 
 /// `/readyz`: the database answers too.
 pub(super) fn ready(app: &App, head: &Head) -> Response {
-    read_only(head, || match app.store.read(tenants::list) {
+    let stands = || {
+        app.store
+            .in_place()
+            .and_then(|()| app.store.read(tenants::list))
+    };
+    read_only(head, || match stands() {
         Ok(_) => plain(200, "ready\n"),
         Err(error) => {
             log::error!("{}: {error}", head.request_id);

@@ -5,7 +5,7 @@
 //! the file open: a command works while the server runs.
 //!
 //! Functions give an `Option`, a `bool` or [`Error::Internal`](crate::error::Error::Internal). Refusing a client, in
-//! words, is left to `provision`.
+//! words, is left to `provision`, but for what the machine can't do (`faults`).
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -29,6 +29,7 @@ pub mod directory;
 pub mod events;
 pub mod exchange_search;
 pub mod exchanges;
+mod faults;
 mod filter;
 mod function;
 pub mod health;
@@ -66,6 +67,7 @@ pub struct TenantId(pub i64);
 pub struct Store {
     writer: writer::Writer,
     readers: readers::Readers,
+    anchor: faults::Anchor,
     /// Last, so that it is released once all connections are closed.
     in_use: lock::Lock,
 }
@@ -136,6 +138,7 @@ impl Store {
         upgrade::upgrade(&mut conn)?;
         Ok(Store {
             writer: writer::Writer::start(conn)?,
+            anchor: faults::Anchor::of(&path),
             readers: readers::Readers::new(path),
             in_use,
         })
@@ -162,7 +165,16 @@ impl Store {
 
     /// Runs `question` on one snapshot. Waits for a connection where all readers are busy.
     pub fn read<T>(&self, question: impl FnOnce(&Snapshot<'_>) -> Result<T>) -> Result<T> {
-        self.readers.read(question)
+        self.readers.read(question).map_err(faults::in_words)
+    }
+
+    /// Whether the file that is open is still the one in the folder.
+    ///
+    /// # Errors
+    ///
+    /// 503 where it was removed or replaced: then nothing is written any more.
+    pub fn in_place(&self) -> Result<()> {
+        self.anchor.holds()
     }
 
     /// Hands an exchange to the writer, to be stored with its next commit, or within a moment where there is none;
@@ -208,6 +220,7 @@ impl Store {
         let Store {
             mut writer,
             readers,
+            anchor: _,
             in_use: _in_use,
         } = self;
         // First, so that the writer's connection is the last one and empties the WAL.

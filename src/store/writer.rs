@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,8 +21,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::Tx;
 use super::exchanges::{self, Exchange};
+use super::faults::{self, Anchor};
 use super::wal::Wal;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
+use crate::scim::ScimError;
 
 /// Changes in one transaction at most: the first one mustn't wait long for the last.
 const MAX_CHANGES: usize = 256;
@@ -37,16 +40,23 @@ const LARGE_WAL_BYTES: u64 = 256 * 1024 * 1024;
 /// How long changes wait for readers when the WAL is large.
 const WAIT_FOR_READERS: Duration = Duration::from_secs(5);
 
-/// Lets a caller go on, once its change is on disk. Dropped instead where the commit failed.
+/// Lets a caller go on, once its change is on disk. Dropped where the commit failed.
 type Answer = Box<dyn FnOnce() + Send>;
 
-/// What a change came to: whether to keep it, and the answer.
-type Outcome = (bool, Answer);
+/// What a change came to: whether to keep it, the answer, and what the machine could not do.
+type Outcome = (bool, Answer, Option<ScimError>);
+
+/// Makes a change.
+type Run = Box<dyn FnOnce(&Tx<'_>) -> Outcome + Send>;
+
+/// Lets the caller go on where the whole transaction was lost; with the machine's reason, if that is known.
+type Lost = Box<dyn FnOnce(Option<ScimError>) + Send>;
 
 /// A change with the time it carries.
 struct Change {
     now: Timestamp,
-    run: Box<dyn FnOnce(&Tx<'_>) -> Outcome + Send>,
+    run: Run,
+    lost: Lost,
 }
 
 /// What waits for the writer.
@@ -170,18 +180,28 @@ impl Writer {
         lasts: fn(&Result<T>) -> bool,
     ) -> Result<T> {
         let (answer, answered) = mpsc::sync_channel(1);
+        let unanswered = answer.clone();
         let run = move |tx: &Tx<'_>| -> Outcome {
             // A panicking statement has been reset by the unwinding, and the savepoint undoes the rest.
             let result = catch_unwind(AssertUnwindSafe(|| change(tx))).unwrap_or_else(|panic| {
                 Err(message(&*panic)).doing("changing the database (it panicked)")
             });
-            let keep = lasts(&result);
+            let result = result.map_err(faults::in_words);
+            let (keep, trouble) = (lasts(&result), unavailable(result.as_ref().err()));
             // Nobody may be waiting any more, which is no reason to fail.
-            (keep, Box::new(move || drop(answer.send(result))))
+            (keep, Box::new(move || drop(answer.send(result))), trouble)
+        };
+        let lost = move |reason: Option<ScimError>| {
+            let failure = match reason {
+                Some(refusal) => Err(refusal.into()),
+                None => Err(NOT_COMMITTED).doing("committing a change"),
+            };
+            drop(unanswered.try_send(failure));
         };
         self.queue.lock().changes.push_back(Change {
             now,
             run: Box::new(run),
+            lost: Box::new(lost),
         });
         self.queue.arrived.notify_one();
         answered
@@ -279,13 +299,26 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "a panic".to_owned())
 }
 
+/// What the machine could not do, if that is why.
+fn unavailable(error: Option<&Error>) -> Option<ScimError> {
+    match error {
+        Some(Error::Scim(refusal)) if refusal.status() == 503 => Some(refusal.clone()),
+        _ => None,
+    }
+}
+
 /// The thread.
 fn run(conn: Connection, queue: &Queue) -> Result<()> {
     let mut told = 0;
+    let anchor = Anchor::of(Path::new(conn.path().unwrap_or_default()));
     let mut wal = Wal::of(&conn, LARGE_WAL_BYTES, WAIT_FOR_READERS);
     while let Some((changes, exchanges)) = queue.next() {
         let recorded = exchanges.len() as u64;
-        match commit(&conn, changes, exchanges) {
+        let (runs, lost): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .map(|change| ((change.now, change.run), change.lost))
+            .unzip();
+        match commit(&conn, &anchor, runs, exchanges).map_err(faults::in_words) {
             Ok(answers) => {
                 if !answers.is_empty() {
                     queue.count_commit(answers.len());
@@ -298,6 +331,8 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
                     .fetch_add(recorded, Ordering::Relaxed);
                 queue.lost.fetch_add(1, Ordering::Relaxed);
                 log::error!("a transaction was lost: {error}");
+                let reason = unavailable(Some(&error));
+                lost.into_iter().for_each(|lost| lost(reason.clone()));
             }
         }
         if let Err(error) = wal.keep_small(&conn) {
@@ -319,10 +354,11 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
         .doing("closing the database")
 }
 
-/// One transaction. Where it fails, all answers are dropped, which tells the callers.
+/// One transaction. Where it fails, all answers are dropped.
 fn commit(
     conn: &Connection,
-    changes: Vec<Change>,
+    anchor: &Anchor,
+    changes: Vec<(Timestamp, Run)>,
     exchanges: Vec<Exchange>,
 ) -> Result<Vec<Answer>> {
     // IMMEDIATE: a lock that is got at the beginning can't be refused in the middle.
@@ -337,14 +373,22 @@ fn commit(
     }
     let answers = changes
         .into_iter()
-        .map(|change| run_change(conn, change))
+        .map(|(now, run)| run_change(conn, now, run))
         .collect::<Result<_>>()?;
+    anchor.holds()?;
     transaction.commit().doing("committing")?;
     Ok(answers)
 }
 
-fn run_change(conn: &Connection, change: Change) -> Result<Answer> {
-    in_savepoint(conn, "change", || (change.run)(&Tx::new(conn, change.now)))
+fn run_change(conn: &Connection, now: Timestamp, run: Run) -> Result<Answer> {
+    let mut trouble = None;
+    let answer = in_savepoint(conn, "change", || {
+        let (keep, answer, its_trouble) = run(&Tx::new(conn, now));
+        trouble = its_trouble;
+        (keep, answer)
+    });
+    // SQLite rolls all of it back where the disk is full; then this is why.
+    answer.map_err(|error| trouble.map_or(error, Error::from))
 }
 
 /// Runs something that says whether to keep what it did, and undoes it otherwise. `name` must not be that of a savepoint

@@ -23,6 +23,7 @@ mod danger; // the danger zone: typed names, fresh sign-ins, this tenant alone
 mod doctor; // what the doctor says of what is well, and of each thing that isn't
 mod door; // who may come in, and what every answer carries: credentials, hosts, headers
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections
+mod faults; // a full disk, a limit, a database that is removed or damaged
 mod feed; // the event feed: nothing missed, nothing twice, through kill -9
 mod filters; // what filters mean: data/filters.txt over data/people.json
 mod forward; // forward auth, as a proxy in front of an app asks

@@ -210,6 +210,11 @@ impl Server {
         Wire::connect(self.address)
     }
 
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its entry in `/proc`, such as `status` or `fd`.
     pub fn proc(&self, entry: &str) -> PathBuf {
         Path::new("/proc")

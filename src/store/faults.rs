@@ -1,0 +1,95 @@
+//! What the machine can't do at the moment, in words for who asks and for who can mend it.
+//!
+//! A full disk is neither the client's fault nor ours: the client hears that nothing was changed and when to try again
+//! (503), and everything goes on by itself once there is room.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use crate::error::{Error, Result};
+use crate::scim::ScimError;
+
+/// When another try is worth it.
+const RETRY_SECS: u64 = 60;
+
+/// The same error, or a refusal in words where the machine is at fault; the error itself is then logged.
+pub(super) fn in_words(error: Error) -> Error {
+    let Error::Internal { source, .. } = &error else {
+        return error;
+    };
+    let failure = source.downcast_ref::<rusqlite::Error>();
+    match failure
+        .and_then(rusqlite::Error::sqlite_error_code)
+        .and_then(words)
+    {
+        Some(words) => {
+            log::error!("{error}");
+            ScimError::unavailable(words, RETRY_SECS).into()
+        }
+        None => error,
+    }
+}
+
+fn words(code: ErrorCode) -> Option<&'static str> {
+    Some(match code {
+        ErrorCode::DiskFull => {
+            "the disk of the server is full, so nothing was changed: its operator has to make room"
+        }
+        ErrorCode::SystemIoFailure => {
+            "the disk of the server can't be read or written, so nothing was changed: its log has the reason"
+        }
+        ErrorCode::ReadOnly => {
+            "the database can't be written, so nothing was changed: its operator has to mend the permissions or the disk"
+        }
+        ErrorCode::CannotOpen => {
+            "the server can't open its database at the moment: its log has the reason"
+        }
+        ErrorCode::DatabaseBusy => {
+            "another program holds the database, so nothing was changed: try again"
+        }
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+            "the database is damaged: its operator has to stop the server and restore a backup; `rollcall doctor` says more"
+        }
+        _ => return None,
+    })
+}
+
+/// Which file a path led to. Who removes or replaces a database under a server makes it write where nobody will ever look.
+#[derive(Debug)]
+pub(super) struct Anchor {
+    path: PathBuf,
+    number: Option<(u64, u64)>,
+}
+
+impl Anchor {
+    /// The file that is there now.
+    pub(super) fn of(path: &Path) -> Anchor {
+        Anchor {
+            path: path.to_owned(),
+            number: number(path),
+        }
+    }
+
+    /// Whether it still is that one.
+    ///
+    /// # Errors
+    ///
+    /// 503 where it isn't.
+    pub(super) fn holds(&self) -> Result<()> {
+        if self.number.is_none() || number(&self.path) == self.number {
+            return Ok(());
+        }
+        let words = "the database was removed or replaced under the server, so nothing was changed: \
+                     its operator has to stop the server, put the right file in place and start it again";
+        log::error!("{}: {words}", self.path.display());
+        Err(ScimError::unavailable(words, RETRY_SECS).into())
+    }
+}
+
+fn number(path: &Path) -> Option<(u64, u64)> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
+}
