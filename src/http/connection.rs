@@ -52,7 +52,7 @@ pub(super) fn run(socket: Arc<Socket>, peer: IpAddr, place: &Place, service: &Se
         input: Vec::new(),
         start: 0,
     };
-    while connection.exchange() && (!connection.unread().is_empty() || place.idle()) {}
+    while connection.exchange() && place.idle() {}
     connection.wire.finish();
 }
 
@@ -91,6 +91,10 @@ impl Connection<'_> {
             Ok(parsed) => parsed,
             Err(failure) => return self.refuse(failure, None, false, &stamp),
         };
+        // Not before: whoever sends a head byte by byte gives way like one who says nothing.
+        if !self.place.busy() {
+            return false;
+        }
         let (framing, expects_continue) = (parsed.framing, parsed.expects_continue);
         let (keep_alive, is_http_1_0) = (parsed.keep_alive, parsed.is_http_1_0);
         let without_body = parsed.method == "HEAD";
@@ -135,11 +139,9 @@ impl Connection<'_> {
             self.input = Vec::new();
             self.start = 0;
             let deadline = Instant::now() + self.service.limits.idle;
-            if self.fill(deadline, "").is_err() {
-                return false;
-            }
+            return self.fill(deadline, "").is_ok();
         }
-        self.place.busy()
+        true
     }
 
     fn read_head(&mut self, deadline: Instant) -> Result<ParsedHead, Failure> {
