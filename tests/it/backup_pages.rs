@@ -230,9 +230,10 @@ fn a_file_in_the_folder_that_holds_others_is_not_handed_out() {
     let mut browser = Browser::sign_in(&server, "acme");
     let elsewhere = dir.path().join("elsewhere");
     let as_backup = |hours| {
-        let file = backups.join(name_of(hours));
+        let name = name_of(hours);
+        let file = backups.join(&name);
         rollcall(&elsewhere, &["backup", file.to_str().unwrap()]);
-        name_of(hours)
+        name
     };
     rollcall(&elsewhere, &["tenant", "create", "acme"]);
     let foreign = as_backup(3);
