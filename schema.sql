@@ -22,7 +22,11 @@ CREATE TABLE tenant (
     removal_percent INTEGER NOT NULL DEFAULT 25,            -- the same, of what there was
     log_days        INTEGER NOT NULL DEFAULT 90,            -- until a line of the provisioning log is removed
     keep_bodies     INTEGER NOT NULL DEFAULT 0,             -- 0 or 1: whether lines of what succeeded keep the bodies
-    unusual_since   INTEGER                                 -- when removals were unusual: nothing is purged since; NULL: they aren't
+    unusual_since   INTEGER,                                -- when removals were unusual: nothing is purged since; NULL: they aren't
+
+    -- The attributes that it adds to the schemas, as a JSON array of src/scim/declare.rs. One text, for it is read whole
+    -- with each request, and what is made of it is kept under it.
+    attributes      TEXT    NOT NULL DEFAULT '[]'
 ) STRICT;
 
 -- A bearer token, of which only the hash is kept. Never deleted but with its tenant, so that the log can name it.
@@ -271,12 +275,13 @@ CREATE TABLE cursor_key (
     key BLOB    NOT NULL CHECK (length(key) = 32)
 ) STRICT;
 
--- Values that users are found by and that no column has: e-mail addresses, which clients match on, and display names,
--- which people search by. One row each. An index of the documents: it can be made again from them.
+-- Values that resources are found by and that no column has: e-mail addresses, which clients match on, display names,
+-- which people search by, and the tenant's own attributes that are matching or unique. One row each. An index of the
+-- documents: it can be made again from them.
 CREATE TABLE resource_value (
     tenant    INTEGER NOT NULL,
-    attribute TEXT    NOT NULL, -- its path: emails.value, displayName
-    value     TEXT    NOT NULL, -- folded
+    attribute TEXT    NOT NULL, -- its path: emails.value, displayName, urn:…:2.0:User:badge
+    value     TEXT    NOT NULL, -- folded, or as it is where the attribute is caseExact
     resource  INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE,
     PRIMARY KEY (tenant, attribute, value, resource)
 ) STRICT, WITHOUT ROWID;

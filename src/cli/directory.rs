@@ -19,7 +19,7 @@ use crate::store::people::{self, Person};
 use crate::store::place::Start;
 use crate::store::resources::{self, Query, Stored};
 use crate::store::sessions::{Holder, Link};
-use crate::store::{Snapshot, TenantId, history as past, roles, teams};
+use crate::store::{Snapshot, TenantId, attributes, history as past, roles, teams};
 
 #[derive(Debug, Args)]
 pub(super) struct Listing {
@@ -167,14 +167,8 @@ fn list(
     listing: Listing,
     columns: &[(&str, &str)],
 ) -> Outcome {
-    let filter = match &listing.filter {
-        None => None,
-        Some(text) => {
-            let filter = Filter::parse(text).map_err(Error::from)?;
-            filter.check(&[kind.resource_type()]).map_err(Error::from)?;
-            Some(filter)
-        }
-    };
+    let filter = listing.filter.as_deref().map(Filter::parse).transpose();
+    let filter = filter.map_err(Error::from)?;
     let query = Query {
         kinds: &[kind],
         filter: filter.as_ref(),
@@ -184,6 +178,9 @@ fn list(
         limit: listing.limit,
     };
     let (rows, total) = look(data, &listing.tenant, |snapshot, tenant| {
+        if let Some(filter) = &filter {
+            filter.check(&[attributes::schemas(snapshot, tenant.id)?.of(kind)])?;
+        }
         let page = resources::search(snapshot, tenant.id, &query)?;
         let rows = page
             .resources

@@ -5,6 +5,7 @@
 
 mod account;
 mod archive;
+mod attribute;
 mod backup;
 mod chores;
 mod dev;
@@ -79,6 +80,8 @@ enum Command {
     Account(account::Command),
     /// Define roles and what gives them
     Role(role::Arguments),
+    /// Declare attributes beyond the standard's, and say by which clients find users and groups
+    Attribute(attribute::Arguments),
     /// Look at users
     #[command(subcommand)]
     User(directory::UserCommand),
@@ -118,6 +121,9 @@ pub fn run() -> ExitCode {
         Command::Token(command) => token::run(&arguments.data, arguments.output, command),
         Command::Account(command) => account::run(&arguments.data, arguments.output, command),
         Command::Role(role) => role::run(&arguments.data, arguments.output, role),
+        Command::Attribute(attribute) => {
+            attribute::run(&arguments.data, arguments.output, attribute)
+        }
         Command::User(command) => directory::users(&arguments.data, arguments.output, command),
         Command::Team(command) => directory::teams(&arguments.data, arguments.output, command),
         Command::Diff(diff) => history::diff(&arguments.data, arguments.output, diff),

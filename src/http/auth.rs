@@ -1,13 +1,16 @@
 //! Who asks: from a request's `Authorization` to a tenant.
 
+use std::sync::Arc;
+
 use super::App;
 use super::request::Head;
 use super::throttle::Key;
 use crate::error::Result;
 use crate::scim::ScimError;
-use crate::store::Store;
+use crate::scim::declare::Schemas;
 use crate::store::tenants::{self, Tenant};
 use crate::store::tokens::{self, State, Token, TokenHash, TokenKind, Use};
+use crate::store::{Store, attributes};
 
 /// What who shows a token that is none learns.
 const OPENS_NOTHING: &str = "this token opens nothing here: it is unknown, revoked or of another kind; \
@@ -20,6 +23,8 @@ pub(super) struct Caller {
     pub token: Token,
     /// What the token opens.
     pub tenant: Tenant,
+    /// The tenant's schemas.
+    pub schemas: Arc<Schemas>,
 }
 
 /// The client behind a request (RFC 6750 §2.1).
@@ -113,7 +118,11 @@ fn find(store: &Store, token: &str) -> Result<Option<Caller>> {
         let Some(tenant) = tenants::by_id(snapshot, token.tenant)? else {
             return Ok(None);
         };
-        Ok(Some(Caller { token, tenant }))
+        Ok(Some(Caller {
+            schemas: attributes::schemas(snapshot, tenant.id)?,
+            token,
+            tenant,
+        }))
     })
 }
 

@@ -10,9 +10,11 @@ use super::request::{Head, Request, Response};
 use super::route::{self, Route, Scim};
 use crate::error::{Error, Result};
 use crate::provision::{self, Answer, Call, Target};
+use crate::scim::declare::Schemas;
 use crate::scim::message::{self, Projection, SearchRequest};
 use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery};
+use crate::store::attributes;
 use crate::store::exchanges::Exchange;
 use crate::store::tenants::Tenant;
 
@@ -71,12 +73,14 @@ pub(super) fn loop_refusal(
     json(status, &refusal.to_json())
 }
 
-/// ServiceProviderConfig, ResourceTypes and Schemas (RFC 7644 §4): the same for every tenant, so they need no token;
-/// a wrong one is still refused, for a client that tests its token here must not be told that it works.
+/// ServiceProviderConfig, ResourceTypes and Schemas (RFC 7644 §4): with a token the tenant's, without one those that every
+/// tenant has. A wrong one is refused, for a client that tests its token here must not be told that it works.
 fn discover(app: &App, head: &Head, resource: &Scim) -> Result<Answer> {
-    if auth::shows_credentials(head) {
-        auth::caller(app, head)?;
-    }
+    let schemas = if auth::shows_credentials(head) {
+        auth::caller(app, head)?.schemas
+    } else {
+        Schemas::built_in().clone()
+    };
     allowed(head, resource, &["GET"])?;
     if query(head)?
         .iter()
@@ -88,8 +92,10 @@ fn discover(app: &App, head: &Head, resource: &Scim) -> Result<Answer> {
     }
     let base = base(app, head);
     let body = match resource {
-        Scim::ResourceTypes(id) => listed(discovery::resource_types(&base), id.as_deref())?,
-        Scim::Schemas(id) => listed(discovery::schemas(&base), id.as_deref())?,
+        Scim::ResourceTypes(id) => {
+            listed(discovery::resource_types(&base, &schemas), id.as_deref())?
+        }
+        Scim::Schemas(id) => listed(discovery::schemas(&base, &schemas), id.as_deref())?,
         _ => discovery::service_provider_config(&base, app.body_max_bytes),
     };
     Ok(Answer {
@@ -279,6 +285,7 @@ fn described(app: &App, head: &Head, body: Vec<u8>, caller: &Caller) -> Call {
     };
     Call {
         tenant: caller.tenant.id,
+        schemas: caller.schemas.clone(),
         paused: caller.tenant.paused.is_some(),
         token: caller.token.id,
         now: head.now,
@@ -315,9 +322,15 @@ pub(super) fn rehearse(
     let Route::Scim(resource) = route::route(&head) else {
         return None;
     };
+    let schemas = app
+        .store
+        .read(|snapshot| attributes::schemas(snapshot, tenant.id))
+        .map_err(|error| provision::refusal(error, &here.request_id))
+        .ok()?;
     let line = Arc::new(OnceLock::new());
     let call = Call {
         tenant: tenant.id,
+        schemas,
         paused: tenant.paused.is_some(),
         token: past.token,
         now: here.now,

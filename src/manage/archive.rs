@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::store::archive::{self, Archived};
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Stored};
-use crate::store::{Snapshot, Store, TenantId, Tx, removals, settings, teams, tenants};
+use crate::store::{Snapshot, Store, TenantId, Tx, attributes, removals, settings, teams, tenants};
 
 /// The actor of what nobody asked for.
 pub const ROLLCALL: &str = "rollcall";
@@ -38,12 +38,20 @@ pub(super) fn hindrance(
     tenant: TenantId,
     stored: &Stored,
 ) -> Result<Option<String>> {
-    let taken = resources::taken(snapshot, tenant, stored.kind, &stored.document, None)?;
-    Ok(taken.map(|attribute| {
-        let value = stored.document.get(attribute).and_then(Value::as_str);
+    let document = &stored.document;
+    let taken = match resources::taken(snapshot, tenant, stored.kind, document, None)? {
+        Some(attribute) => {
+            let value = document.get(attribute).and_then(Value::as_str);
+            Some((attribute.to_owned(), value.unwrap_or_default().to_owned()))
+        }
+        None => {
+            let schemas = attributes::schemas(snapshot, tenant)?;
+            attributes::taken(snapshot, tenant, document, None, schemas.of(stored.kind))?
+        }
+    };
+    Ok(taken.map(|(attribute, value)| {
         format!(
-            "{attribute} {:?} belongs to another {} by now: rename or remove that one first",
-            value.unwrap_or_default(),
+            "{attribute} {value:?} belongs to another {} by now: rename or remove that one first",
             noun(stored.kind)
         )
     }))
@@ -159,6 +167,8 @@ pub fn purge_everywhere(store: &Store, now: Timestamp) -> Result<usize> {
                 break;
             }
         }
+        let values = move |tx: &Tx<'_>| super::attributes::purge_due(tx, tenant.id, PURGED_AT_ONCE);
+        while store.write(now, values)? == PURGED_AT_ONCE {}
     }
     Ok(purged)
 }

@@ -205,6 +205,15 @@ impl Telling<'_> {
         let subject = &self.event.subject;
         let email = || self.either("email");
         Ok(match (noun, verb) {
+            ("attribute", "declared") => format!(" declared the attribute {subject}"),
+            ("attribute", "changed") => match self.after("matching").as_str() {
+                "true" => format!(" made {subject} a matching attribute"),
+                _ => format!(" made {subject} no matching attribute any more"),
+            },
+            ("attribute", "purged") => {
+                format!(" removed what was left of the attribute {subject} for good")
+            }
+            ("attribute", _) => format!(" removed the attribute {subject}"),
             ("setting", _) => format!(" changed the setting {subject}"),
             ("token", "created") => format!(" made the token “{}”", self.after("name")),
             ("token", _) => {

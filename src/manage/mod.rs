@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod advice;
 pub mod app_hosts;
 pub mod archive;
+pub mod attributes;
 pub mod backups;
 pub mod event_words;
 pub mod linking;

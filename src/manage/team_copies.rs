@@ -12,7 +12,7 @@ use crate::scim::{dialect, resource};
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Stored};
 use crate::store::team_copies;
-use crate::store::{Snapshot, TenantId, Tx, archive as archived, teams};
+use crate::store::{Snapshot, TenantId, Tx, archive as archived, attributes, teams};
 
 /// What a downloaded document says it is. Another layout gets another number.
 const FORMAT: &str = "rollcall team 1";
@@ -69,16 +69,17 @@ pub fn import(tx: &Tx<'_>, tenant: TenantId, actor: &str, copy: &Value) -> Resul
         ))
         .into());
     }
-    let mut attributes = copy["attributes"].clone();
-    let extensions = attributes.as_object().into_iter().flat_map(Map::keys);
-    let schemas: Vec<Value> = std::iter::once(&Kind::Group.resource_type().core.id)
+    let mut said = copy["attributes"].clone();
+    let extensions = said.as_object().into_iter().flat_map(Map::keys);
+    let urns: Vec<Value> = std::iter::once(&Kind::Group.resource_type().core.id)
         .chain(extensions.filter(|name| name.starts_with("urn:")))
         .map(|urn| urn.as_str().into())
         .collect();
-    if let Some(attributes) = attributes.as_object_mut() {
-        attributes.insert("schemas".to_owned(), schemas.into());
+    if let Some(said) = said.as_object_mut() {
+        said.insert("schemas".to_owned(), urns.into());
     }
-    let document = dialect::read_resource(attributes, Kind::Group.resource_type())?.document;
+    let schemas = attributes::schemas(tx, tenant)?;
+    let document = dialect::read_resource(said, schemas.of(Kind::Group))?.document;
     if let Some(attribute) = resources::taken(tx, tenant, Kind::Group, &document, None)? {
         return Err(ScimError::uniqueness(format!(
             "{attribute} {} belongs to another team: rename or remove that one first",

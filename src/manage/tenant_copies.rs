@@ -17,12 +17,13 @@ use serde_json::{Map, Value, json};
 use crate::error::{Doing, Error, Result};
 use crate::scim::ScimError;
 use crate::scim::schema::Kind;
+use crate::scim::stored::withhold;
 use crate::scim::validate::validate;
 use crate::store::backup;
 use crate::store::events::{self, Event};
 use crate::store::tenant_copies::{self, EVENT, Resource};
 use crate::store::tenants::Tenant;
-use crate::store::{Snapshot, Store, TenantId, Tx};
+use crate::store::{Snapshot, Store, TenantId, Tx, attributes};
 
 /// What the first line says it is. Another layout gets another number.
 const FORMAT: &str = "rollcall tenant 1";
@@ -207,7 +208,12 @@ impl Import {
             .into_iter()
             .find(|kind| kind.as_str() == resource.kind)
             .ok_or_else(|| line.refused("is no user or team"))?;
-        validate(&resource.document, kind.resource_type())
+        let schemas = attributes::schemas(tx, self.tenant)?;
+        let mut document = resource.document.clone();
+        withhold(&mut document, schemas.of(kind));
+        // Attributes that were declared as required later may be missing; the name may not.
+        let before = Map::from_iter([(kind.name_attribute().to_owned(), json!("-"))]);
+        validate(&document, Some(&before), schemas.of(kind))
             .map_err(|refusal| refusal.at(format!("line {}", line.number)))?;
         tenant_copies::insert_resource(tx, self.tenant, kind, resource, &line.text)
     }

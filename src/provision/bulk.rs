@@ -65,7 +65,7 @@ impl Bulk {
             changes.push(match &operation.action {
                 Ok(action) if operation.references().is_empty() => {
                     let action = action.clone();
-                    Some(read(action, take(&mut operation.data)))
+                    Some(read(&call, action, take(&mut operation.data)))
                 }
                 Ok(_) => None,
                 Err(refusal) => Some(Err(refusal.clone().into())),
@@ -153,7 +153,7 @@ impl Bulk {
         let action = operation.action.clone()?.resolved(id_of)?;
         let mut data = operation.data.clone();
         bulk::resolve(&mut data, &id_of)?;
-        let mut change = read(action, data)?;
+        let mut change = read(&self.call, action, data)?;
         if let Change::Create { id, .. } = &mut change {
             *id = promised.get(&index).cloned();
         }
@@ -163,7 +163,11 @@ impl Bulk {
     fn future_id(&self, tx: &Tx<'_>, index: usize, promised: &Promised) -> Result<String> {
         let operation = &self.request.operations[index];
         // Its own references don't matter for that: what it brings back is found by name or externalId.
-        let change = read(operation.action.clone()?, operation.data.clone())?;
+        let change = read(
+            &self.call,
+            operation.action.clone()?,
+            operation.data.clone(),
+        )?;
         change.future_id(tx, &self.call, promised.values())
     }
 
@@ -278,12 +282,12 @@ impl Bulk {
 }
 
 /// Reads what an operation asks for.
-fn read(action: Action, data: Value) -> Result<Change> {
+fn read(call: &Call, action: Action, data: Value) -> Result<Change> {
     let target = |kind, id| Target { kind, id };
     match action {
-        Action::Create(kind) => Change::create(kind, data),
-        Action::Replace(kind, id) => Change::replace(target(kind, id), data),
-        Action::Patch(kind, id) => Change::patch(target(kind, id), data),
+        Action::Create(kind) => Change::create(call, kind, data),
+        Action::Replace(kind, id) => Change::replace(call, target(kind, id), data),
+        Action::Patch(kind, id) => Change::patch(call, target(kind, id), data),
         Action::Delete(kind, id) => Ok(Change::Delete {
             target: target(kind, id),
         }),

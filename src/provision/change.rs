@@ -10,7 +10,7 @@ use super::exchange::Outcome;
 use super::membership::{self, Delta};
 use super::{Answer, Call, Target, find, names_version, shown, words};
 use crate::error::Result;
-use crate::manage::{archive, roles, sessions, undo};
+use crate::manage::{archive, attributes, roles, sessions, undo};
 use crate::scim::ScimError;
 use crate::scim::dialect::{self, Incoming};
 use crate::scim::member::{self, MemberChange};
@@ -18,11 +18,12 @@ use crate::scim::message::Projection;
 use crate::scim::patch::{self, Operation};
 use crate::scim::resource::{self, Document};
 use crate::scim::schema::Kind;
+use crate::scim::stored::{check_immutable, give_back, keep_immutable, requested, withhold};
 use crate::settings::ReturningTeam;
 use crate::store::archive::Archived;
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Stored};
-use crate::store::{self, TenantId, Tx, removals, settings};
+use crate::store::{self, Tx, removals, settings};
 
 /// A change whose body is valid in itself.
 #[derive(Debug)]
@@ -49,8 +50,8 @@ pub(super) enum Change {
 
 impl Change {
     /// Reads the body of a POST.
-    pub(super) fn create(kind: Kind, body: Value) -> Result<Change> {
-        let mut incoming = dialect::read_resource(body, kind.resource_type())?;
+    pub(super) fn create(call: &Call, kind: Kind, body: Value) -> Result<Change> {
+        let mut incoming = dialect::read_resource(body, call.schemas.of(kind))?;
         if kind == Kind::User {
             // Said or not, a new user is active: clients that filter by it or read it back should see so.
             let active = incoming.document.entry("active");
@@ -64,14 +65,14 @@ impl Change {
     }
 
     /// Reads the body of a PUT.
-    pub(super) fn replace(target: Target, body: Value) -> Result<Change> {
-        let incoming = dialect::read_resource(body, target.kind.resource_type())?;
+    pub(super) fn replace(call: &Call, target: Target, body: Value) -> Result<Change> {
+        let incoming = dialect::read_resource(body, call.schemas.of(target.kind))?;
         Ok(Change::Replace { target, incoming })
     }
 
     /// Reads the body of a PATCH.
-    pub(super) fn patch(target: Target, body: Value) -> Result<Change> {
-        let resource_type = target.kind.resource_type();
+    pub(super) fn patch(call: &Call, target: Target, body: Value) -> Result<Change> {
+        let resource_type = call.schemas.of(target.kind);
         let (operations, ignored) = dialect::read_patch(body, resource_type, &target.id)?;
         let (operations, members) = match target.kind {
             Kind::Group => member::split(operations)?,
@@ -111,9 +112,15 @@ impl Change {
             } => {
                 let before = find(tx, call.tenant, &target)?;
                 matching(if_match, &before)?;
-                let resource_type = target.kind.resource_type();
-                let document = patch::apply(&before.document, &operations, resource_type)?;
-                let outcome = modify(tx, call, &before, document, members, projection)?;
+                let resource_type = call.schemas.of(target.kind);
+                let mut document = before.document.clone();
+                let withheld = withhold(&mut document, resource_type);
+                document = patch::apply(&document, &operations, resource_type)?;
+                let kind = target.kind;
+                let written = with_written(projection, call, kind, &document, Some(&operations));
+                give_back(&mut document, withheld);
+                let projections = (projection, &written);
+                let outcome = modify(tx, call, &before, document, members, projections)?;
                 Ok(Outcome { ignored, ..outcome })
             }
             Change::Delete { target } => {
@@ -157,11 +164,15 @@ fn create(
     projection: &Projection,
 ) -> Result<Outcome> {
     let document = incoming.document;
-    unique(tx, call.tenant, kind, &document, None)?;
+    let projection = &with_written(projection, call, kind, &document, None);
+    unique(tx, call, kind, &document, None)?;
     roles::check_role_name(tx, call.tenant, None, &document)?;
     let (stored, verb) = match returning(tx, call, kind, &document)? {
         Some(archived) => {
             let actor = call.actor();
+            let mut was = archived.stored.document.clone();
+            let mut document = document;
+            give_back(&mut document, withhold(&mut was, call.schemas.of(kind)));
             let stored = archive::revive(tx, call.tenant, &actor, &archived, document)?;
             (stored, "brought back")
         }
@@ -189,7 +200,14 @@ fn replace(
 ) -> Result<Outcome> {
     let mut document = incoming.document;
     keep_active(&mut document, before);
+    let resource_type = call.schemas.of(before.kind);
+    let mut known = before.document.clone();
+    let withheld = withhold(&mut known, resource_type);
+    keep_immutable(&mut document, &known, resource_type);
+    check_immutable(&known, &document, resource_type)?;
+    give_back(&mut document, withheld);
     resource::take_extension_role(&mut document, &before.document, incoming.extension_role);
+    let projection = &with_written(projection, call, before.kind, &document, None);
     let stored = store_changes(tx, call, before, document)?;
     let (stored, delta) = match incoming.members {
         Some(ids) => membership::replace(tx, call, stored, &ids)?,
@@ -209,7 +227,7 @@ fn modify(
     before: &Stored,
     document: Document,
     members: Vec<MemberChange>,
-    projection: &Projection,
+    (projection, written): (&Projection, &Projection),
 ) -> Result<Outcome> {
     let stored = store_changes(tx, call, before, document)?;
     let (stored, delta) = membership::apply(tx, call, stored, members)?;
@@ -219,7 +237,7 @@ fn modify(
             etag: Some(resource::etag(stored.version)),
             ..Answer::default()
         },
-        _ => shown(tx, call, 200, &stored, projection)?,
+        _ => shown(tx, call, 200, &stored, written)?,
     };
     Ok(Outcome {
         answer,
@@ -296,6 +314,20 @@ fn insert(
     Ok(stored)
 }
 
+/// `projection`, under which an answer also shows what the request has written of that which is returned on request.
+fn with_written(
+    projection: &Projection,
+    call: &Call,
+    kind: Kind,
+    document: &Document,
+    operations: Option<&[Operation]>,
+) -> Projection {
+    Projection {
+        written: requested(document, operations, call.schemas.of(kind)),
+        ..projection.clone()
+    }
+}
+
 /// A user's `active` stays as it is where a PUT doesn't say: clients that read, modify and write back may drop it.
 fn keep_active(document: &mut Document, before: &Stored) {
     if let (Kind::User, None, Some(active)) = (
@@ -307,16 +339,21 @@ fn keep_active(document: &mut Document, before: &Stored) {
     }
 }
 
-/// Refuses a name or `externalId` that another live resource of the type has.
+/// Refuses a name, an `externalId` or a value of a unique attribute that another live resource of the type has.
 fn unique(
     tx: &Tx<'_>,
-    tenant: TenantId,
+    call: &Call,
     kind: Kind,
     document: &Document,
-    except: Option<i64>,
+    before: Option<&Stored>,
 ) -> Result<()> {
-    match resources::taken(tx, tenant, kind, document, except)? {
-        None => Ok(()),
+    let except = before.map(|stored| stored.row);
+    match resources::taken(tx, call.tenant, kind, document, except)? {
+        None => {
+            let before = before.map(|stored| (stored.row, &stored.document));
+            let resource_type = call.schemas.of(kind);
+            attributes::refuse_taken(tx, call.tenant, document, before, resource_type)
+        }
         Some(attribute) => {
             let value = document
                 .get(attribute)
@@ -348,7 +385,7 @@ fn store_changes(tx: &Tx<'_>, call: &Call, before: &Stored, document: Document) 
     if document == before.document {
         return Ok(before.clone());
     }
-    unique(tx, call.tenant, before.kind, &document, Some(before.row))?;
+    unique(tx, call, before.kind, &document, Some(before))?;
     roles::check_role_name(tx, call.tenant, Some(&before.document), &document)?;
     let after = resources::update(tx, call.tenant, before, document)?;
     let kind = words::changed(before, &after);

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::{Answer, secrets, words};
 use crate::error::{Error, Result};
 use crate::scim::ScimError;
+use crate::scim::declare::Schemas;
 use crate::store::exchanges::{self, Exchange};
 use crate::store::{Store, TenantId, Tx};
 
@@ -16,6 +17,8 @@ use crate::store::{Store, TenantId, Tx};
 pub struct Call {
     /// The tenant that the token opens.
     pub tenant: TenantId,
+    /// The tenant's schemas when the request came.
+    pub schemas: Arc<Schemas>,
     /// Whether the tenant is paused, so that every request is refused with 503.
     pub paused: bool,
     /// The token's row number.
@@ -75,6 +78,7 @@ impl Call {
     pub(super) fn within(&self, method: &str, target: String, body: Vec<u8>) -> Call {
         Call {
             tenant: self.tenant,
+            schemas: self.schemas.clone(),
             paused: self.paused,
             token: self.token,
             now: self.now,

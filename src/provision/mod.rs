@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::scim::message::{self, Projection, SearchRequest};
+use crate::scim::path::AttrPath;
 use crate::scim::resource::{self, Document, Meta};
 use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery, project};
@@ -68,7 +69,7 @@ pub fn create(
     kind: Kind,
     projection: Projection,
 ) -> Result<Answer> {
-    let read = |call: &Call| Change::create(kind, message::parse_json(&call.body)?);
+    let read = |call: &Call| Change::create(call, kind, message::parse_json(&call.body)?);
     change(store, call, read, projection, None)
 }
 
@@ -116,7 +117,7 @@ pub fn replace(
     projection: Projection,
     if_match: Option<String>,
 ) -> Result<Answer> {
-    let read = |call: &Call| Change::replace(target, message::parse_json(&call.body)?);
+    let read = |call: &Call| Change::replace(call, target, message::parse_json(&call.body)?);
     change(store, call, read, projection, if_match)
 }
 
@@ -131,7 +132,7 @@ pub fn patch(
     projection: Projection,
     if_match: Option<String>,
 ) -> Result<Answer> {
-    let read = |call: &Call| Change::patch(target, message::parse_json(&call.body)?);
+    let read = |call: &Call| Change::patch(call, target, message::parse_json(&call.body)?);
     change(store, call, read, projection, if_match)
 }
 
@@ -174,7 +175,7 @@ pub fn search(
     request: &SearchRequest,
 ) -> Result<Answer> {
     refusing(store, &call, || {
-        check(kinds, request)?;
+        check(&call, kinds, request)?;
         let outcome = store.read(|snapshot| {
             let cursors = Cursors::of(snapshot, &call, kinds, request)?;
             let query = Query {
@@ -206,8 +207,8 @@ pub fn search(
 }
 
 /// Refuses what can't be searched for or sorted by, and a size of pages that there isn't.
-fn check(kinds: &[Kind], request: &SearchRequest) -> Result<()> {
-    let types: Vec<_> = kinds.iter().map(|kind| kind.resource_type()).collect();
+fn check(call: &Call, kinds: &[Kind], request: &SearchRequest) -> Result<()> {
+    let types: Vec<_> = kinds.iter().map(|kind| call.schemas.of(*kind)).collect();
     if let Some(filter) = &request.filter {
         filter.check(&types)?;
     }
@@ -221,6 +222,16 @@ fn check(kinds: &[Kind], request: &SearchRequest) -> Result<()> {
     {
         return Err(ScimError::invalid_path(format!(
             "sortBy: {path} is no attribute that has a value to sort by"
+        ))
+        .into());
+    }
+    let is_secret = |path: &AttrPath| {
+        (types.iter().filter_map(|it| it.resolve(path))).any(|it| it.is_never_returned())
+    };
+    if let Some(path) = request.sort_by.as_ref().filter(|path| is_secret(path)) {
+        // The order would tell of it.
+        return Err(ScimError::invalid_path(format!(
+            "sortBy: {path} is never returned, so nothing can be sorted by it"
         ))
         .into());
     }
@@ -319,7 +330,7 @@ fn visible(
     stored: &Stored,
     projection: &Projection,
 ) -> Result<Document> {
-    let resource_type = stored.kind.resource_type();
+    let resource_type = call.schemas.of(stored.kind);
     let membership = if project::shows(
         projection,
         stored.kind.membership_attribute(),
@@ -337,7 +348,7 @@ fn visible(
         version: stored.version,
         base: &call.base,
     };
-    let resource = resource::assemble(stored.document.clone(), &meta, membership);
+    let resource = resource::assemble(stored.document.clone(), &meta, membership, resource_type);
     Ok(project::project(resource, projection, resource_type))
 }
 

@@ -5,7 +5,8 @@
 use serde_json::{Value, json};
 
 use super::bulk;
-use super::schema::{Kind, Schema};
+use super::declare::Schemas;
+use super::schema::{Kind, ResourceType, Schema};
 
 /// Most resources that one list answer holds.
 pub const MAX_RESULTS: u64 = 1000;
@@ -51,20 +52,24 @@ pub fn service_provider_config(base: &str, max_payload_size: u64) -> Value {
     })
 }
 
-/// All resource types (RFC 7643 §6). `base` is the URL of the SCIM root without a slash at its end.
-pub fn resource_types(base: &str) -> Vec<Value> {
+/// All resource types (RFC 7643 §6) of a tenant. `base` is the URL of the SCIM root without a slash at its end.
+pub fn resource_types(base: &str, schemas: &Schemas) -> Vec<Value> {
     Kind::ALL
         .into_iter()
-        .map(|kind| resource_type(base, kind))
+        .map(|kind| resource_type(base, schemas.of(kind)))
         .collect()
 }
 
-fn resource_type(base: &str, kind: Kind) -> Value {
-    let (name, definition) = (kind.as_str(), kind.resource_type());
+fn resource_type(base: &str, definition: &ResourceType) -> Value {
+    let kind = definition.kind;
+    let name = kind.as_str();
     let extensions: Vec<Value> = definition
         .extensions
         .iter()
-        .map(|schema| json!({ "schema": schema.id, "required": false }))
+        .map(|schema| {
+            let required = schema.attributes.iter().any(|attribute| attribute.required);
+            json!({ "schema": schema.id, "required": required })
+        })
         .collect();
     json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"],
@@ -78,10 +83,10 @@ fn resource_type(base: &str, kind: Kind) -> Value {
     })
 }
 
-/// All schemas (RFC 7643 §7). `base` is the URL of the SCIM root without a slash at its end.
-pub fn schemas(base: &str) -> Vec<Value> {
+/// All schemas (RFC 7643 §7) of a tenant. `base` is the URL of the SCIM root without a slash at its end.
+pub fn schemas(base: &str, schemas: &Schemas) -> Vec<Value> {
     let of_kind = |kind: Kind| {
-        let resource_type = kind.resource_type();
+        let resource_type = schemas.of(kind);
         std::iter::once(&resource_type.core).chain(&resource_type.extensions)
     };
     Kind::ALL
@@ -108,7 +113,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{resource_types, schemas, service_provider_config};
+    use super::{Schemas, resource_types, schemas, service_provider_config};
 
     const BASE: &str = "https://example.com/scim/v2";
 
@@ -143,7 +148,7 @@ mod tests {
 
     #[test]
     fn users_may_have_the_enterprise_extension() {
-        let types = resource_types(BASE);
+        let types = resource_types(BASE, Schemas::built_in());
         let user = &types[0];
         assert_eq!(user["endpoint"], "/Users");
         assert_eq!(
@@ -164,11 +169,11 @@ mod tests {
 
     #[test]
     fn every_schema_of_a_resource_type_is_listed() {
-        let listed: BTreeSet<_> = schemas(BASE)
+        let listed: BTreeSet<_> = schemas(BASE, Schemas::built_in())
             .iter()
             .map(|schema| schema["id"].as_str().expect("an id").to_owned())
             .collect();
-        for resource_type in resource_types(BASE) {
+        for resource_type in resource_types(BASE, Schemas::built_in()) {
             assert!(listed.contains(resource_type["schema"].as_str().expect("a URN")));
             for extension in resource_type["schemaExtensions"]
                 .as_array()
@@ -182,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_schema_is_served_with_all_characteristics() {
-        let user = &schemas(BASE)[0];
+        let user = &schemas(BASE, Schemas::built_in())[0];
         assert_eq!(
             user["meta"]["location"],
             "https://example.com/scim/v2/Schemas/urn:ietf:params:scim:schemas:core:2.0:User"

@@ -143,6 +143,8 @@ pub struct Projection {
     pub attributes: Vec<AttrPath>,
     /// All but these.
     pub excluded_attributes: Vec<AttrPath>,
+    /// What the request has written of that which is returned on request: without a selection, the answer shows it too.
+    pub written: Vec<AttrPath>,
 }
 
 /// A query, by URL or by SearchRequest (RFC 7644 §3.4.2, §3.4.3).

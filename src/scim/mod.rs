@@ -5,6 +5,7 @@
 //! Entra, Okta and others are known to send; everything behind it is strict.
 
 pub mod bulk;
+pub mod declare;
 pub mod dialect;
 pub mod discovery;
 mod error;
@@ -16,6 +17,7 @@ pub mod path;
 pub mod project;
 pub mod resource;
 pub mod schema;
+pub mod stored;
 pub mod validate;
 
 pub use error::{ScimError, ScimType};

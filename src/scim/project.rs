@@ -60,6 +60,8 @@ struct Selection {
     /// None: no selection, so everything that is returned by default.
     only: Option<Vec<Vec<String>>>,
     without: Vec<Vec<String>>,
+    /// Returned on request, and written by this one.
+    written: Vec<Vec<String>>,
 }
 
 impl Selection {
@@ -74,11 +76,13 @@ impl Selection {
             return Selection {
                 only: None,
                 without: steps(&projection.excluded_attributes),
+                written: steps(&projection.written),
             };
         }
         Selection {
             only: Some(steps(&projection.attributes)),
             without: Vec::new(),
+            written: Vec::new(),
         }
     }
 
@@ -94,6 +98,7 @@ impl Selection {
         Selection {
             only: self.only.as_deref().map(below),
             without: below(&self.without),
+            written: below(&self.written),
         }
     }
 
@@ -106,7 +111,8 @@ impl Selection {
                 !excluded && self.only.as_ref().is_none_or(|only| !only.is_empty())
             }
             Returned::Request => {
-                !excluded && self.only.as_ref().is_some_and(|only| !only.is_empty())
+                let asked = self.only.as_ref().is_some_and(|only| !only.is_empty());
+                !excluded && (asked || !self.written.is_empty())
             }
         }
     }
@@ -121,6 +127,7 @@ impl Selection {
         Selection {
             only,
             without: self.without.clone(),
+            written: self.written.clone(),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use unicode_normalization::UnicodeNormalization;
 
 use super::schema::{Kind, ResourceType};
+use super::stored::withhold;
 
 /// A JSON object of attributes.
 pub type Document = Map<String, Value>;
@@ -42,11 +43,17 @@ pub fn etag(version: i64) -> String {
     format!("W/\"{version}\"")
 }
 
-/// The resource as a client sees it: `document` with `schemas` (core plus each extension object's URN), `id`, `meta`
-/// and, if given, the membership attribute's values.
-pub fn assemble(document: Document, meta: &Meta<'_>, membership: Option<Vec<Value>>) -> Document {
+/// The resource as a client sees it: `document` without what is [withheld](withhold), with `schemas` (core plus each
+/// extension object's URN), `id`, `meta` and, if given, the membership attribute's values.
+pub fn assemble(
+    document: Document,
+    meta: &Meta<'_>,
+    membership: Option<Vec<Value>>,
+    resource_type: &ResourceType,
+) -> Document {
     let mut resource = document;
-    let mut schemas = vec![Value::from(meta.kind.resource_type().core.id.as_str())];
+    withhold(&mut resource, resource_type);
+    let mut schemas = vec![Value::from(resource_type.core.id.as_str())];
     schemas.extend(
         resource
             .keys()
@@ -202,7 +209,12 @@ mod tests {
             base: "https://scim.example/scim/v2",
         };
         let document = object(json!({"userName": "ada", "urn:example:x:2.0:User": {"a": 1}}));
-        let shown = assemble(document, &meta, Some(vec![json!({"value": "g"})]));
+        let shown = assemble(
+            document,
+            &meta,
+            Some(vec![json!({"value": "g"})]),
+            Kind::User.resource_type(),
+        );
         assert_eq!(
             Value::Object(shown),
             json!({

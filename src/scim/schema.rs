@@ -3,10 +3,9 @@
 //! The documents under `schemas/` are served as they are and enforced as they are: what a client reads at
 //! `/Schemas` is what [`validate`](super::validate), [`filter`](super::filter) and [`patch`](super::patch) go by.
 
-use std::sync::LazyLock;
-
 use serde::{Deserialize, Serialize};
 
+use super::declare::{Declaration, Schemas};
 use super::path::AttrPath;
 use super::resource::{ROLE_NAME, is_extension_of};
 
@@ -18,7 +17,7 @@ pub const GROUP_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 pub const ENTERPRISE_URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 /// Which of the two resource types a resource is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// A User (RFC 7643 §4.1).
     User,
@@ -62,12 +61,9 @@ impl Kind {
         }
     }
 
-    /// The resource type with its schemas.
+    /// The resource type with the schemas that every tenant has; those of one tenant are in its [`Schemas`].
     pub fn resource_type(self) -> &'static ResourceType {
-        match self {
-            Kind::User => &USER,
-            Kind::Group => &GROUP,
-        }
+        Schemas::built_in().of(self)
     }
 }
 
@@ -129,8 +125,11 @@ pub struct Attribute {
     pub name: String,
     #[serde(rename = "type")]
     pub data_type: Type,
+    #[serde(default)]
     pub multi_valued: bool,
+    #[serde(default)]
     pub description: String,
+    #[serde(default)]
     pub required: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canonical_values: Vec<String>,
@@ -186,6 +185,8 @@ pub struct ResourceType {
     pub extensions: Vec<Schema>,
     /// `schemas`, `id`, `externalId` and `meta` (RFC 7643 §3.1), which belong to no schema.
     pub common: Vec<Attribute>,
+    /// What was added to the schemas of the RFC: `roleName`, and the tenant's own attributes, removed ones too.
+    pub declared: Vec<Declaration>,
 }
 
 /// What an attribute path names.
@@ -205,15 +206,18 @@ impl<'a> Resolved<'a> {
         self.sub_attribute.unwrap_or(self.attribute)
     }
 
+    /// Whether no answer ever shows it, so that no answer may tell of it by what is found or how it is sorted.
+    pub fn is_never_returned(&self) -> bool {
+        let of = |attribute: Option<&Attribute>| {
+            attribute.is_some_and(|it| it.returned == Returned::Never)
+        };
+        of(Some(self.attribute)) || of(self.sub_attribute) || of(self.compared())
+    }
+
     /// The attribute whose values a comparison or a sort looks at: a complex one stands for its `value`.
     /// `None` where it has no `value` (`name`, `addresses`, `meta`).
     pub fn compared(&self) -> Option<&'a Attribute> {
-        let leaf = self.leaf();
-        if leaf.data_type == Type::Complex {
-            leaf.sub_attribute("value")
-        } else {
-            Some(leaf)
-        }
+        super::stored::compared(self.leaf())
     }
 }
 
@@ -232,9 +236,25 @@ impl ResourceType {
             .find(|schema| schema.id.eq_ignore_ascii_case(urn))
     }
 
-    /// Whether `urn` is neither the core schema's nor that of an extension that we have a schema of.
-    pub fn is_foreign(&self, urn: &str) -> bool {
-        !urn.eq_ignore_ascii_case(&self.core.id) && self.extension(urn).is_none()
+    /// Whether `path` names something in an extension of which no schema says anything: kept as it comes. What is not
+    /// declared in a tenant's own extension is that too, as it was before anything was declared there. An attribute that
+    /// was removed isn't.
+    pub fn is_foreign(&self, path: &AttrPath) -> bool {
+        let Some(urn) = &path.urn else { return false };
+        let is_ours = match self.extension(urn) {
+            None => urn.eq_ignore_ascii_case(&self.core.id),
+            Some(schema) => schema.id == ENTERPRISE_URN || schema.attribute(&path.name).is_some(),
+        };
+        !is_ours && self.declaration(Some(urn), &path.name).is_none()
+    }
+
+    /// The declaration of the attribute `name`, in any case, in the extension `urn` or the core schema.
+    pub fn declaration(&self, urn: Option<&str>, name: &str) -> Option<&Declaration> {
+        let urn = urn.unwrap_or(&self.core.id);
+        self.declared.iter().find(|declaration| {
+            declaration.schema.eq_ignore_ascii_case(urn)
+                && declaration.attribute.name.eq_ignore_ascii_case(name)
+        })
     }
 
     /// What `path` names in this resource type, or `None` where it names nothing known.
@@ -281,31 +301,6 @@ fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a Attribute> {
         .iter()
         .find(|attribute| attribute.name.eq_ignore_ascii_case(name))
 }
-
-fn schema(text: &str) -> Schema {
-    serde_json::from_str(text).expect("schemas/*.json are checked by a test")
-}
-
-fn common() -> Vec<Attribute> {
-    serde_json::from_str(include_str!("schemas/common.json"))
-        .expect("schemas/*.json are checked by a test")
-}
-
-static USER: LazyLock<ResourceType> = LazyLock::new(|| ResourceType {
-    kind: Kind::User,
-    description: "User Account",
-    core: schema(include_str!("schemas/user.json")),
-    extensions: vec![schema(include_str!("schemas/enterprise-user.json"))],
-    common: common(),
-});
-
-static GROUP: LazyLock<ResourceType> = LazyLock::new(|| ResourceType {
-    kind: Kind::Group,
-    description: "Group, a team in the product",
-    core: schema(include_str!("schemas/group.json")),
-    extensions: vec![],
-    common: common(),
-});
 
 #[cfg(test)]
 mod tests {

@@ -26,13 +26,19 @@ const MAX_EXCERPT: usize = 60;
 const MAX_NAME: usize = 200;
 
 /// Checks types, required attributes, that at most one value is `primary`, and limits. The document is canonical already.
+/// What it lacks although it is required may be missing `before` too: an attribute that a tenant declares later must not
+/// make every change of who is there already fail.
 ///
 /// # Errors
 /// 400 `invalidValue`, which names the attribute, what was found and what was expected.
-pub fn validate(document: &Document, resource_type: &ResourceType) -> Result<(), ScimError> {
+pub fn validate(
+    document: &Document,
+    before: Option<&Document>,
+    resource_type: &ResourceType,
+) -> Result<(), ScimError> {
     for (key, value) in document {
         if let Some(schema) = resource_type.extension(key) {
-            object(value, key, &schema.attributes)?;
+            members(value, key, &schema.attributes)?;
         } else if let Some(attribute) = resource_type.attribute(key) {
             attribute_value(attribute, value, key)?;
         } else if !is_urn(key) || !value.is_object() {
@@ -48,19 +54,39 @@ pub fn validate(document: &Document, resource_type: &ResourceType) -> Result<(),
             "the resource has {length} bytes where at most {MAX_DOCUMENT_BYTES} are kept"
         )));
     }
-    let writable =
-        |attribute: &&Attribute| attribute.required && attribute.mutability != Mutability::ReadOnly;
-    for attribute in resource_type.core.attributes.iter().filter(writable) {
-        let blank = match document.get(&attribute.name) {
-            Some(Value::String(text)) => text.trim().is_empty(),
-            Some(_) => false,
-            None => true,
-        };
-        if blank {
+    for attribute in resource_type.core.attributes.iter().filter(must_be_given) {
+        let lacks = |document: &Document| is_blank(document.get(&attribute.name));
+        if lacks(document) && !before.is_some_and(lacks) {
             return Err(missing(&attribute.name));
         }
     }
+    for schema in &resource_type.extensions {
+        for attribute in schema.attributes.iter().filter(must_be_given) {
+            let value = |document: &Document| {
+                is_blank(
+                    document
+                        .get(&schema.id)
+                        .and_then(|it| it.get(&attribute.name)),
+                )
+            };
+            if value(document) && !before.is_some_and(value) {
+                return Err(missing(&format!("{}:{}", schema.id, attribute.name)));
+            }
+        }
+    }
     Ok(())
+}
+
+fn must_be_given(attribute: &&Attribute) -> bool {
+    attribute.required && attribute.mutability != Mutability::ReadOnly
+}
+
+fn is_blank(value: Option<&Value>) -> bool {
+    match value {
+        Some(Value::String(text)) => text.trim().is_empty(),
+        Some(_) => false,
+        None => true,
+    }
 }
 
 /// How long `value` is as JSON.
@@ -169,7 +195,12 @@ fn is_base64(text: &str) -> bool {
         && (padding == 0 || (padding <= 2 && text.len().is_multiple_of(4)))
 }
 
-fn attribute_value(attribute: &Attribute, value: &Value, place: &str) -> Result<(), ScimError> {
+/// Checks the value of an attribute; `place` is what the detail calls it.
+pub(super) fn attribute_value(
+    attribute: &Attribute,
+    value: &Value,
+    place: &str,
+) -> Result<(), ScimError> {
     if !attribute.multi_valued {
         return single(attribute, value, place);
     }
@@ -202,19 +233,26 @@ fn single(attribute: &Attribute, value: &Value, place: &str) -> Result<(), ScimE
     }
 }
 
+/// Checks one value of a complex attribute.
 fn object(value: &Value, place: &str, attributes: &[Attribute]) -> Result<(), ScimError> {
+    members(value, place, attributes)?;
+    match attributes
+        .iter()
+        .find(|attribute| attribute.required && value.get(&attribute.name).is_none())
+    {
+        Some(attribute) => Err(missing(&format!("{place}.{}", attribute.name))),
+        None => Ok(()),
+    }
+}
+
+/// Checks what is in an object.
+fn members(value: &Value, place: &str, attributes: &[Attribute]) -> Result<(), ScimError> {
     let Value::Object(object) = value else {
         return Err(wrong_type(place, value, "an object"));
     };
     for attribute in attributes {
-        match object.get(&attribute.name) {
-            Some(value) => {
-                attribute_value(attribute, value, &format!("{place}.{}", attribute.name))?
-            }
-            None if attribute.required => {
-                return Err(missing(&format!("{place}.{}", attribute.name)));
-            }
-            None => {}
+        if let Some(value) = object.get(&attribute.name) {
+            attribute_value(attribute, value, &format!("{place}.{}", attribute.name))?;
         }
     }
     Ok(())
@@ -232,7 +270,7 @@ mod tests {
         let Value::Object(document) = document else {
             panic!("not an object")
         };
-        validate(&document, Kind::User.resource_type()).map_err(|error| error.to_string())
+        validate(&document, None, Kind::User.resource_type()).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -10,39 +10,47 @@
 //!
 //! A condition is never NULL, for `not` would keep it NULL.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
 use serde_json::{Value, json};
 
 use super::resources::EMAILS_VALUE;
+use crate::scim::declare::{Declaration, Schemas};
 use crate::scim::filter::{CompareOp, Filter};
 use crate::scim::path::AttrPath;
 use crate::scim::resource::{Document, fold};
-use crate::scim::schema::{Kind, Resolved};
+use crate::scim::schema::{Kind, Resolved, ResourceType};
+use crate::scim::stored::index_key;
 
 /// The parameters of a statement. They are numbered, so that one may stand in several places.
 #[derive(Debug)]
 pub(super) struct Params {
     values: Vec<Sql>,
+    /// The tenant's.
+    pub schemas: Arc<Schemas>,
     /// Only what the product shows, after the row number that is `?2`.
     of_product: bool,
 }
 
 impl Params {
     /// `tenant` is `?1`.
-    pub fn new(tenant: super::TenantId) -> Params {
+    pub fn new(tenant: super::TenantId, schemas: Arc<Schemas>) -> Params {
         Params {
+            schemas,
             values: vec![Sql::Integer(tenant.0)],
             of_product: false,
         }
     }
 
-    /// As [`Params::new`], for a statement that sees only what the product shows, of what was created later than `after`,
+    /// The same for a statement that sees only what the product shows, of what was created later than `after`,
     /// a row number.
-    pub fn of_product(tenant: super::TenantId, after: i64) -> Params {
+    pub fn of_product(self, after: i64) -> Params {
         Params {
-            values: vec![Sql::Integer(tenant.0), Sql::Integer(after)],
+            values: [self.values, vec![Sql::Integer(after)]].concat(),
             of_product: true,
+            ..self
         }
     }
 
@@ -82,7 +90,8 @@ enum Index {
     Id,
     Name,
     ExternalId,
-    Email,
+    /// `resource_value`: e-mail addresses, and the tenant's own attributes.
+    Value,
     /// A Group by a member's id, or a User by a Group's.
     Link,
 }
@@ -91,12 +100,22 @@ enum Index {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lookup {
     index: Index,
+    /// `resource_value.attribute`, where that is the index.
+    attribute: String,
     key: String,
 }
 
 impl Lookup {
     /// `named eq value`, where there is an index for it.
-    fn of(named: &Resolved<'_>, kind: Kind, value: &Value) -> Option<Lookup> {
+    fn of(named: &Resolved<'_>, resource_type: &ResourceType, value: &Value) -> Option<Lookup> {
+        if let Some(declaration) = indexed(named, resource_type) {
+            return Some(Lookup {
+                index: Index::Value,
+                attribute: declaration.path().to_string(),
+                key: index_key(named.compared()?, value)?,
+            });
+        }
+        let kind = resource_type.kind;
         let value = value.as_str()?;
         let (name, sub_attr) = place(named)?;
         let (index, key) = match sub_attr {
@@ -106,13 +125,18 @@ impl Lookup {
             None if name == "externalId" && !value.is_empty() => {
                 (Index::ExternalId, value.to_owned())
             }
-            None | Some("value") if name == "emails" => (Index::Email, fold(value)),
+            None | Some("value") if name == "emails" => (Index::Value, fold(value)),
             None | Some("value") if name == kind.membership_attribute() => {
                 (Index::Link, value.to_owned())
             }
             _ => return None,
         };
-        Some(Lookup { index, key })
+        let attribute = EMAILS_VALUE.to_owned();
+        Some(Lookup {
+            index,
+            attribute,
+            key,
+        })
     }
 
     /// A SELECT of the row numbers that it finds, perhaps of deleted resources too.
@@ -129,9 +153,10 @@ impl Lookup {
             Index::Id => by_column("id"),
             Index::Name => by_column("name_key"),
             Index::ExternalId => by_column("external_id"),
-            Index::Email => format!(
+            Index::Value => format!(
                 "SELECT resource FROM resource_value
-                 WHERE tenant = ?1 AND attribute = '{EMAILS_VALUE}' AND value = {key}"
+                 WHERE tenant = ?1 AND attribute = {} AND value = {key}",
+                params.bind(self.attribute.clone())
             ),
             Index::Link => {
                 let (near, far) = ends(kind);
@@ -151,9 +176,10 @@ impl Lookup {
             Index::Id => format!("r.id = {key}"),
             Index::Name => format!("r.name_key = {key}"),
             Index::ExternalId => format!("r.external_id IS {key}"),
-            Index::Email => format!(
+            Index::Value => format!(
                 "EXISTS (SELECT 1 FROM resource_value
-                         WHERE tenant = ?1 AND attribute = '{EMAILS_VALUE}' AND value = {key} AND resource = r.row)"
+                         WHERE tenant = ?1 AND attribute = {} AND value = {key} AND resource = r.row)",
+                params.bind(self.attribute.clone())
             ),
             Index::Link => {
                 let (near, far) = ends(kind);
@@ -187,26 +213,38 @@ pub(super) fn place<'a>(named: &Resolved<'a>) -> Option<(&'a str, Option<&'a str
         .then_some((named.attribute.name.as_str(), sub_attr))
 }
 
+/// The declaration of an attribute whose values are in the index, where a comparison with `named` is one with those.
+fn indexed<'a>(named: &Resolved<'_>, resource_type: &'a ResourceType) -> Option<&'a Declaration> {
+    let urn = named.extension.map(|schema| schema.id.as_str());
+    let declaration = resource_type.declaration(urn, &named.attribute.name)?;
+    let is_value = named.sub_attribute.is_none_or(|sub| sub.name == "value");
+    (declaration.is_indexed() && is_value).then_some(declaration)
+}
+
 /// Look-ups that together find every resource of `kind` that `filter` selects; the fewer resources, the better.
 /// `None` where no index helps; an empty list where `filter` can't select any.
-pub(super) fn lookups(filter: &Filter, kind: Kind) -> Option<Vec<Lookup>> {
-    lookups_in(filter, kind, None)
+pub(super) fn lookups(filter: &Filter, resource_type: &ResourceType) -> Option<Vec<Lookup>> {
+    lookups_in(filter, resource_type, None)
 }
 
 /// As [`lookups`], of a filter that stands in the brackets behind `attribute`, if any.
-fn lookups_in(filter: &Filter, kind: Kind, attribute: Option<&AttrPath>) -> Option<Vec<Lookup>> {
+fn lookups_in(
+    filter: &Filter,
+    resource_type: &ResourceType,
+    attribute: Option<&AttrPath>,
+) -> Option<Vec<Lookup>> {
     let worst = |lookups: &Vec<Lookup>| lookups.iter().map(|lookup| lookup.index).max();
     match filter {
         Filter::And(left, right) => {
             let both = [
-                lookups_in(left, kind, attribute),
-                lookups_in(right, kind, attribute),
+                lookups_in(left, resource_type, attribute),
+                lookups_in(right, resource_type, attribute),
             ];
             both.into_iter().flatten().min_by_key(worst)
         }
         Filter::Or(left, right) => {
-            let mut lookups = lookups_in(left, kind, attribute)?;
-            lookups.extend(lookups_in(right, kind, attribute)?);
+            let mut lookups = lookups_in(left, resource_type, attribute)?;
+            lookups.extend(lookups_in(right, resource_type, attribute)?);
             Some(lookups)
         }
         Filter::Compare {
@@ -215,20 +253,20 @@ fn lookups_in(filter: &Filter, kind: Kind, attribute: Option<&AttrPath>) -> Opti
             value,
         } => {
             let path = attribute.map_or_else(|| attr.clone(), |attribute| inside(attribute, attr));
-            let named = kind.resource_type().resolve(&path);
+            let named = resource_type.resolve(&path);
             match named {
                 _ if attribute.is_none() && is_constant(named.as_ref()) => {
-                    never(filter, kind).then(Vec::new)
+                    never(filter, resource_type).then(Vec::new)
                 }
-                Some(named) => Lookup::of(&named, kind, value).map(|lookup| vec![lookup]),
+                Some(named) => Lookup::of(&named, resource_type, value).map(|lookup| vec![lookup]),
                 None => None,
             }
         }
         Filter::ValuePath {
             attr,
             filter: values,
-        } => match kind.resource_type().resolve(attr) {
-            Some(_) => lookups_in(values, kind, Some(attr)),
+        } => match resource_type.resolve(attr) {
+            Some(_) => lookups_in(values, resource_type, Some(attr)),
             None => Some(Vec::new()),
         },
         Filter::Not(_) | Filter::Present(_) | Filter::Compare { .. } => None,
@@ -248,20 +286,25 @@ fn is_constant(named: Option<&Resolved<'_>>) -> bool {
     named.is_none_or(|named| place(named) == Some(("meta", Some("resourceType"))))
 }
 
-/// Whether `filter`, whose attribute [is constant](is_constant), holds for no resource of `kind`.
-fn never(filter: &Filter, kind: Kind) -> bool {
-    let meta = json!({"resourceType": kind.as_str()});
+/// Whether `filter`, whose attribute [is constant](is_constant), holds for no resource of the type.
+fn never(filter: &Filter, resource_type: &ResourceType) -> bool {
+    let meta = json!({"resourceType": resource_type.kind.as_str()});
     let resource = Document::from_iter([("meta".to_owned(), meta)]);
-    !filter.matches(&resource, kind.resource_type())
+    !filter.matches(&resource, resource_type)
 }
 
 /// Makes conditions on the row `r`, a resource of one kind.
 pub(super) struct Translation<'a> {
+    pub schemas: &'a Schemas,
     pub kind: Kind,
     pub params: &'a mut Params,
 }
 
-impl Translation<'_> {
+impl<'a> Translation<'a> {
+    fn resource_type(&self) -> &'a ResourceType {
+        self.schemas.of(self.kind)
+    }
+
     /// The whole of `filter`.
     pub fn condition(&mut self, filter: &Filter) -> String {
         self.columns(filter)
@@ -276,7 +319,7 @@ impl Translation<'_> {
             Filter::Or(left, right) => self.chain(left, "OR", right),
             Filter::Not(inner) => self.columns(inner).map(|inner| format!("NOT {inner}")),
             Filter::Present(attr) => self.constant(attr, filter),
-            Filter::Compare { attr, op, value } => match self.kind.resource_type().resolve(attr) {
+            Filter::Compare { attr, op, value } => match self.resource_type().resolve(attr) {
                 Some(named) if !is_constant(Some(&named)) => self.compare(&named, *op, value),
                 _ => self.constant(attr, filter),
             },
@@ -293,8 +336,8 @@ impl Translation<'_> {
                     },
                 ) => {
                     let path = inside(attr, name);
-                    let named = self.kind.resource_type().resolve(&path)?;
-                    Lookup::of(&named, self.kind, value)
+                    let named = self.resource_type().resolve(&path)?;
+                    Lookup::of(&named, self.resource_type(), value)
                         .map(|lookup| lookup.condition(self.kind, self.params))
                 }
                 (constant, _) => constant,
@@ -315,9 +358,9 @@ impl Translation<'_> {
 
     /// A constant where `attr`, which is all that `filter` looks at, [is one](is_constant) for the kind.
     fn constant(&self, attr: &AttrPath, filter: &Filter) -> Option<String> {
-        let named = self.kind.resource_type().resolve(attr);
+        let named = self.resource_type().resolve(attr);
         is_constant(named.as_ref()).then(|| {
-            String::from(if never(filter, self.kind) {
+            String::from(if never(filter, self.resource_type()) {
                 "FALSE"
             } else {
                 "TRUE"
@@ -326,7 +369,7 @@ impl Translation<'_> {
     }
 
     fn compare(&mut self, named: &Resolved<'_>, op: CompareOp, value: &Value) -> Option<String> {
-        let lookup = Lookup::of(named, self.kind, value);
+        let lookup = Lookup::of(named, self.resource_type(), value);
         match (op, lookup) {
             (CompareOp::Eq, Some(lookup)) => return Some(lookup.condition(self.kind, self.params)),
             (CompareOp::Ne, Some(lookup)) => {
@@ -395,14 +438,15 @@ impl Translation<'_> {
 
     /// By `Filter::matches`.
     fn delegated(&mut self, filter: &Filter) -> String {
-        let links = if mentions_links(filter, self.kind) {
+        let links = if mentions_links(filter, self.resource_type()) {
             links(self.kind, self.params.linked())
         } else {
             "NULL".to_owned()
         };
         format!(
-            "scim_matches({}, r.kind, r.id, r.created, r.last_modified, r.version, r.document, {links})",
-            self.params.bind(filter.to_string())
+            "scim_matches({}, {}, r.kind, r.id, r.created, r.last_modified, r.version, r.document, {links})",
+            self.params.bind(filter.to_string()),
+            self.params.bind(self.schemas.source.clone())
         )
     }
 }
@@ -421,15 +465,17 @@ fn successor(text: &str) -> Option<String> {
 }
 
 /// Whether `filter` looks at members of a Group or groups of a User.
-fn mentions_links(filter: &Filter, kind: Kind) -> bool {
+fn mentions_links(filter: &Filter, resource_type: &ResourceType) -> bool {
     match filter {
         Filter::And(left, right) | Filter::Or(left, right) => {
-            mentions_links(left, kind) || mentions_links(right, kind)
+            mentions_links(left, resource_type) || mentions_links(right, resource_type)
         }
-        Filter::Not(inner) => mentions_links(inner, kind),
+        Filter::Not(inner) => mentions_links(inner, resource_type),
         Filter::Present(attr) | Filter::Compare { attr, .. } | Filter::ValuePath { attr, .. } => {
-            let named = kind.resource_type().resolve(attr);
-            named.is_some_and(|named| named.attribute.name == kind.membership_attribute())
+            let named = resource_type.resolve(attr);
+            named.is_some_and(|named| {
+                named.attribute.name == resource_type.kind.membership_attribute()
+            })
         }
     }
 }

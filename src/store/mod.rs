@@ -21,6 +21,7 @@ pub mod accounts;
 pub mod app_hosts;
 pub mod archive;
 pub mod attempts;
+pub mod attributes;
 pub mod backup;
 mod column;
 mod connection;

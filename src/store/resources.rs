@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use super::column::{Json, Millis};
 use super::place::Start;
-use super::{Snapshot, TenantId, Tx, search};
+use super::{Snapshot, TenantId, Tx, attributes, search};
 use crate::error::{Doing, Result};
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
 use crate::scim::resource::{Document, fold};
-use crate::scim::schema::Kind;
+use crate::scim::schema::{Kind, ResourceType};
 
 /// A live resource as stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,7 +190,9 @@ pub(super) fn insert_stored(
             ])
         })
         .doing("inserting a resource")?;
-    insert_values(tx, tenant, row, &values(stored.kind, &stored.document))?;
+    let schemas = attributes::schemas(tx, tenant)?;
+    let values = values(schemas.of(stored.kind), &stored.document);
+    insert_values(tx, tenant, row, &values)?;
     Ok(Stored { row, ..stored })
 }
 
@@ -315,8 +317,10 @@ pub(super) fn rewrite(
             })
     }
     .doing("updating a resource")?;
-    let values = values(stored.kind, &document);
-    if values != self::values(stored.kind, &stored.document) {
+    let schemas = attributes::schemas(tx, tenant)?;
+    let resource_type = schemas.of(stored.kind);
+    let values = values(resource_type, &document);
+    if values != self::values(resource_type, &stored.document) {
         tx.conn
             .prepare_cached("DELETE FROM resource_value WHERE tenant = ? AND resource = ?")
             .and_then(|mut statement| statement.execute((tenant, stored.row)))
@@ -375,28 +379,29 @@ pub(super) const EMAILS_VALUE: &str = "emails.value";
 /// `resource_value.attribute` of a User's displayName, which people search by.
 pub(super) const DISPLAY_NAME: &str = "displayName";
 
-/// What is found through `resource_value`: attribute and folded value.
-fn values(kind: Kind, document: &Document) -> BTreeSet<(&'static str, String)> {
+/// What is found through `resource_value`: attribute and value.
+fn values(resource_type: &ResourceType, document: &Document) -> BTreeSet<(String, String)> {
     let emails = document.get("emails").and_then(Value::as_array);
     let emails = emails
         .into_iter()
         .flatten()
         .filter_map(|email| email.get("value")?.as_str())
-        .map(|value| (EMAILS_VALUE, fold(value)));
+        .map(|value| (EMAILS_VALUE.to_owned(), fold(value)));
     // A Group's displayName is its name, and in a column.
     let display = document
         .get("displayName")
         .and_then(Value::as_str)
-        .filter(|name| kind == Kind::User && !name.is_empty())
-        .map(|name| (DISPLAY_NAME, fold(name)));
-    emails.chain(display).collect()
+        .filter(|name| resource_type.kind == Kind::User && !name.is_empty())
+        .map(|name| (DISPLAY_NAME.to_owned(), fold(name)));
+    let own = attributes::values(document, resource_type);
+    emails.chain(display).chain(own).collect()
 }
 
 fn insert_values(
     tx: &Tx<'_>,
     tenant: TenantId,
     row: i64,
-    values: &BTreeSet<(&'static str, String)>,
+    values: &BTreeSet<(String, String)>,
 ) -> Result<()> {
     let mut insert = tx
         .conn

@@ -10,11 +10,13 @@ mod order;
 use rusqlite::params_from_iter;
 
 use self::order::Order;
+use super::attributes::schemas;
 use super::filter::{self, Params, Translation};
 use super::place::{Place, Start};
 use super::resources::{self, Page, Query, Stored, by_row};
 use super::{Snapshot, TenantId};
 use crate::error::{Doing, Result};
+use crate::scim::declare::Schemas;
 use crate::scim::filter::Filter;
 use crate::scim::schema::Kind;
 
@@ -24,7 +26,8 @@ pub fn run(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Resu
         let count = |kind: &Kind| resources::count(snapshot, tenant, *kind);
         query.kinds.iter().map(count).sum::<Result<u64>>()
     };
-    let seekable = Order::of(query, &mut Params::new(tenant)).is_seekable();
+    let seekable =
+        Order::of(query, &mut Params::new(tenant, schemas(snapshot, tenant)?)).is_seekable();
     let (total, found) = match query {
         Query {
             filter: None,
@@ -117,7 +120,10 @@ pub fn walk(
         start: Start::Offset(0),
         limit,
     };
-    let statement = Statement::of(Params::of_product(tenant, after), &query);
+    let statement = Statement::of(
+        Params::new(tenant, schemas(snapshot, tenant)?).of_product(after),
+        &query,
+    );
     statement.readable(&query)?;
     statement
         .page(snapshot, 0, limit)?
@@ -145,12 +151,12 @@ fn sorted(
             descending: !query.descending,
             ..query.clone()
         };
-        let mut places =
-            Statement::of(Params::new(tenant), &query).page(snapshot, offset, limit)?;
+        let mut places = Statement::of(Params::new(tenant, schemas(snapshot, tenant)?), &query)
+            .page(snapshot, offset, limit)?;
         places.reverse();
         return Ok(places);
     }
-    let mut statement = Statement::of(Params::new(tenant), query);
+    let mut statement = Statement::of(Params::new(tenant, schemas(snapshot, tenant)?), query);
     if let Some(place) = query.start.place() {
         let behind = statement.order.behind(place, &mut statement.params);
         statement.found += &format!(" AND {behind}");
@@ -164,7 +170,7 @@ fn saturated(number: u64) -> i64 {
 
 /// How much is found, and the places of a page of it: all is looked at once, for both.
 fn pass(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Result<(u64, Found)> {
-    let statement = Statement::of(Params::new(tenant), query);
+    let statement = Statement::of(Params::new(tenant, schemas(snapshot, tenant)?), query);
     statement.readable(query)?;
     let search = || -> rusqlite::Result<_> {
         let mut prepared = snapshot.conn.prepare_cached(&statement.sql())?;
@@ -203,11 +209,13 @@ struct Statement {
 
 impl Statement {
     fn of(mut params: Params, query: &Query<'_>) -> Statement {
+        let schemas = params.schemas.clone();
         let conditions: Vec<_> = query
             .kinds
             .iter()
             .map(|&kind| {
                 let mut translation = Translation {
+                    schemas: &schemas,
                     kind,
                     params: &mut params,
                 };
@@ -224,7 +232,7 @@ impl Statement {
         );
         let order = Order::of(query, &mut params);
         let key = order.key();
-        let found = match candidates(query, &mut params) {
+        let found = match candidates(&schemas, query, &mut params) {
             // Left to itself, SQLite may think the tenant's resources fewer than the candidates, and walk them.
             Some(candidates) => format!(
                 "SELECT r.row, {key} FROM resource AS r NOT INDEXED WHERE r.row IN ({candidates}) AND {which}"
@@ -267,9 +275,9 @@ impl Statement {
 }
 
 /// A SELECT, through indexes, of rows among which are all that the search wants; `None` where indexes can't tell.
-fn candidates(query: &Query<'_>, params: &mut Params) -> Option<String> {
+fn candidates(schemas: &Schemas, query: &Query<'_>, params: &mut Params) -> Option<String> {
     let filter = query.filter?;
-    let of_kind = |&kind: &Kind| Some((kind, filter::lookups(filter, kind)?));
+    let of_kind = |&kind: &Kind| Some((kind, filter::lookups(filter, schemas.of(kind))?));
     let lookups: Vec<_> = query.kinds.iter().map(of_kind).collect::<Option<_>>()?;
     let mut selects = Vec::new();
     for (kind, lookups) in lookups {

@@ -34,7 +34,8 @@ const TABLES: &[Table] = &[
                    'default_role', (SELECT role.name FROM role WHERE role.id = tenant.default_role),
                    'unmapped_role', unmapped_role, 'returning_team', returning_team, 'retention_days', retention_days,
                    'removal_count', removal_count, 'removal_percent', removal_percent, 'unusual_since', unusual_since,
-                   'log_days', log_days, 'keep_bodies', keep_bodies)
+                   'log_days', log_days, 'keep_bodies', keep_bodies,
+                   'attributes', json(attributes))
                FROM tenant WHERE id = ?1",
         // Once its roles are there, see `finish`.
         insert: "UPDATE tenant SET
@@ -215,12 +216,13 @@ pub fn is_taken(snapshot: &Snapshot<'_>, name: &str, line: &str) -> Result<bool>
         .doing("looking for what is there already")
 }
 
-/// Makes a tenant that is only a name. [`finish`] makes it what its line says.
+/// Makes a tenant that is only a name and its attributes. [`finish`] makes it what its line says.
 pub fn begin(tx: &Tx<'_>, line: &str) -> Result<TenantId> {
     tx.conn
         .query_row(
-            "INSERT INTO tenant (name, name_key, created)
-             SELECT ?1 ->> '$.tenant.name', scim_fold(?1 ->> '$.tenant.name'), 0 RETURNING id",
+            "INSERT INTO tenant (name, name_key, created, attributes)
+             SELECT ?1 ->> '$.tenant.name', scim_fold(?1 ->> '$.tenant.name'), 0,
+                 coalesce(?1 -> '$.tenant.attributes', '[]') RETURNING id",
             [line],
             |row| row.get(0),
         )

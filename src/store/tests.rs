@@ -4,13 +4,15 @@
 //! statement that takes more than a few hundred is interrupted, and fails.
 
 use rusqlite::Connection;
+use serde_json::{Value, json};
 
 use super::directory::{self, From, Key, State, Wanted};
 use super::fixture::{Fixture, at, fixture};
 use super::place::Start;
 use super::resources::{self, Query, Stored};
-use super::{Tx, connection, teams};
+use super::{Tx, attributes, connection, teams};
 use crate::access::roles::RoleId;
+use crate::scim::declare::Declaration;
 use crate::scim::filter::Filter;
 use crate::scim::schema::Kind;
 
@@ -29,7 +31,8 @@ fn crowd() -> Fixture {
              SELECT i, 'u' || i AS name FROM n;
          INSERT INTO resource (row, tenant, kind, id, name_key, display, external_id, active, created, last_modified,
                                version, document)
-             SELECT i, {tenant}, 'User', name, name, name, 'x' || i, 1, 0, 0, 1, '{{\"userName\":\"' || name || '\"}}'
+             SELECT i, {tenant}, 'User', name, name, name, 'x' || i, 1, 0, 0, 1,
+                    '{{\"userName\":\"' || name || '\",\"badge\":' || i || '}}'
              FROM number;
          INSERT INTO resource_value SELECT {tenant}, 'emails.value', name || '@example.com', i FROM number;
          INSERT INTO resource_value SELECT {tenant}, 'displayName', name, i FROM number;
@@ -45,6 +48,16 @@ fn crowd() -> Fixture {
     fixture
 }
 
+/// An attribute of users, in the core schema.
+fn declaration(attribute: Value) -> Declaration {
+    serde_json::from_value(json!({
+        "resourceType": "User",
+        "schema": Kind::User.resource_type().core.id,
+        "attribute": attribute,
+    }))
+    .unwrap()
+}
+
 /// A connection on which a statement of more steps fails.
 fn bounded(fixture: &Fixture, max_steps: i32) -> Connection {
     let mut conn = connection::open(&fixture.dir.path().join("rollcall.db")).unwrap();
@@ -55,7 +68,14 @@ fn bounded(fixture: &Fixture, max_steps: i32) -> Connection {
 #[test]
 fn with_100_000_users_and_members_nothing_common_walks_through_them() {
     let fixture = crowd();
-    let (tenant, conn) = (fixture.tenant, bounded(&fixture, MAX_STEPS));
+    let tenant = fixture.tenant;
+    let badge = declaration(json!({ "name": "badge", "type": "integer", "uniqueness": "server" }));
+    let declared = fixture.store.write(at(0), move |tx| {
+        attributes::write(tx, tenant, std::slice::from_ref(&badge))?;
+        attributes::adopt(tx, tenant, &badge)
+    });
+    assert_eq!(declared.unwrap(), 0);
+    let conn = bounded(&fixture, MAX_STEPS);
     let tx = Tx::new(&conn, at(0));
     let get =
         |kind, id: &str| -> Stored { resources::get(&tx, tenant, kind, id).unwrap().unwrap() };
@@ -65,6 +85,10 @@ fn with_100_000_users_and_members_nothing_common_walks_through_them() {
         .unwrap()
         .unwrap();
     resources::taken(&tx, tenant, Kind::User, &user.document, Some(user.row)).unwrap();
+    let schemas = attributes::schemas(&tx, tenant).unwrap();
+    let user_type = schemas.of(Kind::User);
+    let taken = attributes::taken(&tx, tenant, &user.document, None, user_type).unwrap();
+    assert_eq!(taken, Some(("badge".to_owned(), "99999".to_owned())));
     for (kind, filter) in [
         (Kind::User, "userName eq \"U99999\""),
         (Kind::User, "externalId eq \"x99999\""),
@@ -72,6 +96,11 @@ fn with_100_000_users_and_members_nothing_common_walks_through_them() {
         (Kind::User, "id eq \"u99999\" and groups eq \"all\""),
         (Kind::Group, "id eq \"all\" and members eq \"u99999\""),
         (Kind::Group, "displayName eq \"All\""),
+        (Kind::User, "badge eq 99999"),
+        (
+            Kind::User,
+            "urn:ietf:params:scim:schemas:core:2.0:User:badge eq 99999 and active eq true",
+        ),
     ] {
         let parsed = Filter::parse(filter).unwrap();
         let query = Query {
@@ -82,7 +111,13 @@ fn with_100_000_users_and_members_nothing_common_walks_through_them() {
             start: Start::Offset(0),
             limit: 10,
         };
-        resources::search(&tx, tenant, &query).unwrap_or_else(|error| panic!("{filter}: {error}"));
+        let page = resources::search(&tx, tenant, &query);
+        assert_eq!(
+            page.unwrap_or_else(|error| panic!("{filter}: {error}"))
+                .total,
+            1,
+            "{filter}"
+        );
     }
 
     let id = [user.id.clone()];
@@ -206,4 +241,76 @@ fn a_page_of_100_000_people_costs_what_is_on_it() {
     // That a walk through all would have been noticed:
     conn.query_row("SELECT sum(length(display)) FROM resource", [], |_| Ok(()))
         .unwrap_err();
+}
+
+/// What a filter without an index finds, the index finds, made before or after the values.
+#[test]
+fn an_index_changes_nothing_but_the_way() {
+    let fixture = fixture();
+    let tenant = fixture.tenant;
+    let acme = "urn:ietf:params:scim:schemas:extension:acme:2.0:User";
+    let spelled = "urn:ietf:params:scim:schemas:extension:ACME:2.0:User";
+    let insert = |name: &str, badge: Value| {
+        fixture.insert(
+            Kind::User,
+            json!({ "userName": name, (spelled): { "Badge": badge } }),
+        );
+    };
+    insert("ada", json!("B-1"));
+    insert("bob", json!(["B-1"]));
+    let declare = |matching: bool, case_exact: bool| {
+        let declaration = Declaration {
+            schema: acme.to_owned(),
+            matching,
+            ..declaration(json!({ "name": "badge", "type": "string", "caseExact": case_exact }))
+        };
+        fixture.store.write(at(0), move |tx| {
+            attributes::write(tx, tenant, std::slice::from_ref(&declaration))?;
+            attributes::adopt(tx, tenant, &declaration)
+        })
+    };
+    let found = |filter: &str| {
+        let filter = Filter::parse(filter).unwrap();
+        let query = Query {
+            kinds: &[Kind::User],
+            filter: Some(&filter),
+            sort_by: None,
+            descending: false,
+            start: Start::Offset(0),
+            limit: 10,
+        };
+        let page = fixture
+            .store
+            .read(|snapshot| resources::search(snapshot, tenant, &query));
+        let names: Vec<Value> = (page.unwrap().resources.iter())
+            .map(|stored| stored.document["userName"].clone())
+            .collect();
+        Value::from(names)
+    };
+    let indexed = || -> i64 {
+        let count = "SELECT count(*) FROM resource_value WHERE attribute LIKE '%badge'";
+        let conn = connection::open(&fixture.dir.path().join("rollcall.db")).unwrap();
+        conn.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    // A list is no value of an attribute that has one: it is withheld.
+    assert_eq!(declare(false, false).unwrap(), 1);
+    insert("cleo", json!("b-2"));
+    for (matching, case_exact, rows) in [
+        (false, false, 0),
+        (true, false, 2),
+        (true, true, 2),
+        (false, true, 0),
+    ] {
+        declare(matching, case_exact).unwrap();
+        assert_eq!(indexed(), rows);
+        let [same, other] = [json!(["ada"]), json!(["cleo"])];
+        assert_eq!(found("badge eq \"B-1\""), same);
+        let folded = if case_exact { json!([]) } else { other.clone() };
+        assert_eq!(found("badge eq \"B-2\""), folded);
+        assert_eq!(found("badge pr and not (badge eq \"B-1\")"), other);
+        assert_eq!(
+            found(&format!("{acme}:badge ne \"B-1\"")),
+            json!(["bob", "cleo"])
+        );
+    }
 }

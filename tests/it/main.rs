@@ -11,6 +11,7 @@ mod support; // the running binary, and a raw HTTP client
 mod tenant; // a tenant of it, and SCIM in one line for each call
 
 mod api; // the API for apps, team resources, the views of the file
+mod attributes; // a tenant's own attributes: by the command line, over SCIM, on the settings page
 mod backup; // copies while clients write, and what comes back of them
 mod backup_pages; // the page of backups: make, download, and whose they are
 mod bad_input; // what no client should send: a clear 4xx, and nothing changes

@@ -75,7 +75,7 @@ fn case(case: &Value) -> Result<(), String> {
     };
     let mut before: Document = case["before"].as_object().ok_or("no before")?.clone();
     let members = strings(&before.remove("members").unwrap_or_default());
-    validate(&before, kind.resource_type())
+    validate(&before, None, kind.resource_type())
         .map_err(|error| format!("before is invalid: {error}"))?;
     match (
         patch(kind, &before, &members, case["operations"].clone()),
@@ -222,7 +222,7 @@ proptest! {
         let mut document = json!({"userName": "ada"}).as_object().unwrap().clone();
         for operations in lists {
             if let Ok((after, ..)) = patch(Kind::User, &document, &[], operations.into()) {
-                validate(&after, Kind::User.resource_type()).unwrap();
+                validate(&after, None, Kind::User.resource_type()).unwrap();
                 let text = Value::Object(after.clone()).to_string();
                 assert!(!text.contains("{}") && !text.contains("[]") || text.contains("acme"), "unassigned is absent: {text}");
                 document = after;

@@ -83,6 +83,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 pub fn call(tenant: TenantId, now: Timestamp, body: &str) -> Arc<Call> {
     Arc::new(Call {
         tenant,
+        schemas: rollcall::scim::declare::Schemas::built_in().clone(),
         paused: false,
         token: 1,
         now,

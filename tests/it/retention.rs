@@ -46,6 +46,7 @@ impl World {
     fn call(&self, hours: i64, body: &str) -> Arc<Call> {
         Arc::new(Call {
             tenant: self.tenant,
+            schemas: rollcall::scim::declare::Schemas::built_in().clone(),
             paused: false,
             token: 1,
             now: at(hours),

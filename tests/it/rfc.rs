@@ -31,7 +31,7 @@ fn round_trips(file: &str, kind: Kind) {
         version: 1,
         base: "https://example.com/v2",
     };
-    let mut shown = assemble(incoming.document, &meta, None);
+    let mut shown = assemble(incoming.document, &meta, None, kind.resource_type());
     let expected = figure.as_object_mut().unwrap();
     assert_eq!(shown["id"], expected["id"]);
     assert_eq!(shown["meta"]["location"], expected["meta"]["location"]);

@@ -23,6 +23,7 @@ pub fn page(
 ) -> Result<Value, String> {
     let call = Call {
         tenant,
+        schemas: rollcall::scim::declare::Schemas::built_in().clone(),
         paused: false,
         token: 1,
         now,

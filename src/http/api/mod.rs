@@ -21,7 +21,7 @@ use crate::scim::filter::Filter;
 use crate::scim::message;
 use crate::scim::schema::Kind;
 use crate::store::tokens::Scope;
-use crate::store::{TenantId, people, team_resources as resources};
+use crate::store::{Snapshot, TenantId, attributes, people, team_resources as resources};
 
 /// Items on a page, unless `limit` says otherwise.
 const DEFAULT_LIMIT: u64 = 100;
@@ -161,12 +161,16 @@ fn missing(what: &str, id: &str) -> crate::error::Error {
 }
 
 fn users(
-    snapshot: &crate::store::Snapshot<'_>,
+    snapshot: &Snapshot<'_>,
     tenant: TenantId,
     query: &Query,
     team: Option<&str>,
 ) -> Result<Response> {
-    let (filter, after, limit) = (query.filter(Kind::User)?, query.row()?, query.limit()?);
+    let (filter, after, limit) = (
+        query.filter(snapshot, tenant, Kind::User)?,
+        query.row()?,
+        query.limit()?,
+    );
     let found = people::list(snapshot, tenant, filter, team, (after, limit + 1))?;
     Ok(page(found, limit, show::person, |one| {
         format!("{:x}", one.row)
@@ -174,12 +178,16 @@ fn users(
 }
 
 fn teams(
-    snapshot: &crate::store::Snapshot<'_>,
+    snapshot: &Snapshot<'_>,
     tenant: TenantId,
     query: &Query,
     person: Option<&str>,
 ) -> Result<Response> {
-    let (filter, after, limit) = (query.filter(Kind::Group)?, query.row()?, query.limit()?);
+    let (filter, after, limit) = (
+        query.filter(snapshot, tenant, Kind::Group)?,
+        query.row()?,
+        query.limit()?,
+    );
     let found = people::teams(snapshot, tenant, filter, person, (after, limit + 1))?;
     Ok(page(found, limit, show::team, |one| {
         format!("{:x}", one.row)
@@ -297,12 +305,17 @@ impl Query {
         })
     }
 
-    fn filter(&self, kind: Kind) -> Result<Option<Filter>> {
+    fn filter(
+        &self,
+        snapshot: &Snapshot<'_>,
+        tenant: TenantId,
+        kind: Kind,
+    ) -> Result<Option<Filter>> {
         let Some(text) = self.text("filter") else {
             return Ok(None);
         };
         let filter = Filter::parse(text)?;
-        filter.check(&[kind.resource_type()])?;
+        filter.check(&[attributes::schemas(snapshot, tenant)?.of(kind)])?;
         Ok(Some(filter))
     }
 }

@@ -111,7 +111,7 @@ pub fn read_resource(body: Value, resource_type: &ResourceType) -> Result<Incomi
     }
     adopt_role(&mut incoming, foreign_role, resource_type)?;
     settle_role_name(&mut incoming.document, resource_type.kind);
-    validate(&incoming.document, resource_type)?;
+    validate(&incoming.document, None, resource_type)?;
     incoming.ignored = each_once(incoming.ignored);
     Ok(incoming)
 }

@@ -31,14 +31,16 @@ pub(super) enum Place<'a> {
 /// so it is kept.
 pub(super) fn locate<'a>(path: &AttrPath, resource_type: &'a ResourceType) -> Option<Place<'a>> {
     match &path.urn {
-        Some(urn) if resource_type.is_foreign(urn) => {
-            let is_kept = Kind::ALL.iter().any(|kind| is_extension_of(urn, *kind));
+        Some(urn) if resource_type.is_foreign(path) => {
+            let known = resource_type.extension(urn);
+            let is_kept =
+                known.is_some() || Kind::ALL.iter().any(|kind| is_extension_of(urn, *kind));
             let plain = AttrPath {
                 urn: None,
                 ..path.clone()
             };
             is_kept.then(|| Place::Foreign {
-                urn: urn.clone(),
+                urn: known.map_or(urn, |schema| &schema.id).clone(),
                 name: plain.to_string(),
             })
         }
@@ -111,7 +113,7 @@ pub(super) fn expand<'a>(
                 .and_then(|path| locate(&path, resource_type))
             {
                 Some(place) => found.push((place, value)),
-                None => foreign(key, value, &mut found, ignored)?,
+                None => foreign(key, value, resource_type, &mut found, ignored)?,
             },
         }
     }
@@ -122,21 +124,21 @@ pub(super) fn expand<'a>(
 fn foreign(
     key: String,
     value: Value,
+    resource_type: &ResourceType,
     found: &mut Vec<(Place<'_>, Value)>,
     ignored: &mut Vec<String>,
 ) -> Result<(), ScimError> {
     match value {
         Value::Object(members) if is_urn(&key) => {
             check_names(&members)?;
-            found.extend(members.into_iter().map(|(name, value)| {
-                (
-                    Place::Foreign {
-                        urn: key.clone(),
-                        name,
-                    },
-                    value,
-                )
-            }));
+            for (name, value) in members {
+                if resource_type.declaration(Some(&key), &name).is_some() {
+                    ignored.push(short_name(&format!("{key}:{name}")));
+                    continue;
+                }
+                let urn = key.clone();
+                found.push((Place::Foreign { urn, name }, value));
+            }
         }
         value if is_unassigned(&value) => {}
         _ => ignored.push(short_name(&key)),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{CompareOp, Filter, Scope};
 use crate::scim::ScimError;
 use crate::scim::path::AttrPath;
-use crate::scim::schema::{Attribute, Resolved, Returned, Type};
+use crate::scim::schema::{Attribute, Resolved, Type};
 
 /// Every attribute must be defined in at least one of `scopes`, and what is asked of it must suit its definition in all
 /// that define it.
@@ -54,11 +54,7 @@ fn resolve<'a>(attr: &AttrPath, scopes: &[Scope<'a>]) -> Result<Vec<Resolved<'a>
             places.join(" or ")
         )));
     }
-    if named.iter().any(|named| {
-        [named.attribute, named.leaf()]
-            .iter()
-            .any(|it| it.returned == Returned::Never)
-    }) {
+    if named.iter().any(Resolved::is_never_returned) {
         return Err(ScimError::invalid_filter(format!(
             "{attr} is never returned, so nothing can be found by it"
         )));

@@ -14,6 +14,7 @@ use crate::scim::filter::Filter;
 use crate::scim::path::{AttrPath, PatchPath};
 use crate::scim::resource::{Document, ROLE_NAME, is_extension_of, settle_role_name, spelled_in};
 use crate::scim::schema::{Attribute, Kind, Mutability, Resolved, ResourceType, Type};
+use crate::scim::stored::check_immutable;
 use crate::scim::validate::{MAX_DOCUMENT_BYTES, json_bytes, validate, wrong_type};
 pub(in crate::scim) use list::append;
 use list::{collapse, described, is_listed, list_of, yield_primary};
@@ -92,7 +93,8 @@ pub fn apply(
             .map_err(|error| operation.refused(error))?;
     }
     settle_role_name(&mut changed, resource_type.kind);
-    validate(&changed, resource_type)?;
+    validate(&changed, Some(document), resource_type)?;
+    check_immutable(document, &changed, resource_type)?;
     Ok(changed)
 }
 
@@ -122,7 +124,7 @@ fn step(
         PatchPath::Attribute { attr, filter } => (attr, filter.as_ref()),
     };
     if let Some(urn) = &attr.urn
-        && resource_type.is_foreign(urn)
+        && resource_type.is_foreign(attr)
         && filter.is_none()
     {
         let key = spelled_in(document, urn);

@@ -126,7 +126,8 @@ impl Order {
 
 /// What orders resources of `kind` by `path`: a column, what the rows of memberships say, else what the document does.
 fn key(path: &AttrPath, kind: Kind, params: &mut Params) -> Key {
-    let named = kind.resource_type().resolve(path);
+    let schemas = params.schemas.clone();
+    let named = schemas.of(kind).resolve(path);
     let key = match named.as_ref().and_then(filter::place) {
         Some((name, None)) if name == kind.name_attribute() => Some(Key::of_all("r.name_key")),
         Some(("id", None)) => Some(Key::of_all("r.id")),
@@ -143,7 +144,10 @@ fn key(path: &AttrPath, kind: Kind, params: &mut Params) -> Key {
     };
     key.unwrap_or_else(|| {
         let path = params.bind(path.to_string());
-        Key::of_some(format!("scim_sort_key({path}, r.kind, r.document)"))
+        let source = params.bind(schemas.source.clone());
+        Key::of_some(format!(
+            "scim_sort_key({path}, {source}, r.kind, r.document)"
+        ))
     })
 }
 

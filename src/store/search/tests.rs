@@ -6,6 +6,7 @@ use rusqlite::params_from_iter;
 use serde_json::{Value, json};
 
 use super::Statement;
+use crate::scim::declare::Schemas;
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
 use crate::scim::resource::{Document, Meta, assemble};
@@ -111,7 +112,15 @@ fn assembled(fixture: &Fixture) -> Vec<(Kind, Document)> {
                 version: stored.version,
                 base: "",
             };
-            all.push((stored.kind, assemble(stored.document, &meta, Some(links))));
+            all.push((
+                stored.kind,
+                assemble(
+                    stored.document,
+                    &meta,
+                    Some(links),
+                    stored.kind.resource_type(),
+                ),
+            ));
         }
         Ok(all)
     });
@@ -340,7 +349,10 @@ fn sorting_goes_by_the_attribute_with_missing_ones_last_and_descending_turns_it_
 /// How SQLite goes about a search.
 #[track_caller]
 fn plan(fixture: &Fixture, query: &Query<'_>) -> String {
-    let statement = Statement::of(crate::store::filter::Params::new(fixture.tenant), query);
+    let statement = Statement::of(
+        crate::store::filter::Params::new(fixture.tenant, Schemas::built_in().clone()),
+        query,
+    );
     let steps = fixture.store.read(|snapshot| {
         let mut explain = snapshot
             .conn

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::super::{Params, Statement};
 use super::{BLOCKS, FORWARD};
+use crate::scim::declare::Schemas;
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
 use crate::scim::schema::Kind;
@@ -275,7 +276,7 @@ fn the_last_page_of_a_long_list_costs_about_what_the_first_does() {
                 resources::COUNT.to_owned(),
             ];
             for descending in [false, true] {
-                let params = Params::new(fixture.tenant);
+                let params = Params::new(fixture.tenant, Schemas::built_in().clone());
                 let query = Query {
                     descending,
                     ..query.clone()
@@ -331,7 +332,10 @@ fn a_sorted_page_begins_in_the_index() {
     let previous = page(&query.at(&next, 2)).previous.unwrap();
     for (start, seek) in [(next, "name_key>?"), (previous, "name_key<?")] {
         let query = query.at(&start, 2);
-        let mut statement = Statement::of(Params::new(fixture.tenant), &query);
+        let mut statement = Statement::of(
+            Params::new(fixture.tenant, Schemas::built_in().clone()),
+            &query,
+        );
         let place = start.place().unwrap();
         let behind = statement.order.behind(place, &mut statement.params);
         statement.found += &format!(" AND {behind}");

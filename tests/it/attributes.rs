@@ -1,0 +1,315 @@
+//! A tenant's own attributes: declared by the command line, used over SCIM, on the settings page.
+
+use serde_json::{Value, json};
+
+use crate::support::Server;
+use crate::tenant::{ScimClient, Tenant, run};
+
+const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+const ACME: &str = "urn:ietf:params:scim:schemas:extension:acme:2.0:User";
+
+/// `rollcall attribute …` of a tenant, which must succeed; its standard output.
+#[track_caller]
+fn attribute(server: &Server, tenant: &str, arguments: &[&str]) -> String {
+    let mut all = vec!["attribute", "--tenant", tenant];
+    all.extend(arguments);
+    run(server, &all)
+}
+
+/// The same, which must be refused with these words.
+#[track_caller]
+fn refused(server: &Server, arguments: &[&str], words: &str) {
+    let mut all = vec!["attribute", "--tenant", "acme"];
+    all.extend(arguments);
+    let output = server.rollcall(&all);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains(words), "{said}");
+}
+
+fn user(name: &str, more: Value) -> Value {
+    let mut body = json!({ "schemas": [USER], "userName": name });
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    body
+}
+
+#[track_caller]
+fn names(client: &mut ScimClient, query: &str) -> Vec<String> {
+    let list = client.get(&format!("/Users?{query}"));
+    let resources = list["Resources"].as_array().cloned().unwrap_or_default();
+    resources
+        .iter()
+        .map(|it| it["userName"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// The names of the attributes in a schema; none where there is no such schema.
+fn schema(client: &mut ScimClient, urn: &str) -> Vec<String> {
+    let (_, schema) = client.call("GET", &format!("/Schemas/{urn}"), None);
+    let attributes = schema["attributes"].as_array().cloned().unwrap_or_default();
+    attributes
+        .iter()
+        .map(|it| it["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_declared_attribute_lives_like_any_other_for_its_tenant_alone() {
+    let server = Server::start();
+    let (acme, other) = (
+        Tenant::create(&server, "acme"),
+        Tenant::create(&server, "other"),
+    );
+    let (mut acme, mut other) = (acme.client(), other.client());
+    // Before there is a declaration, what stands under an extension is kept as it comes.
+    let ada = acme.create(
+        "/Users",
+        &user("ada", json!({ (ACME): { "badge": "7", "seat": "x" } })),
+    );
+    attribute(
+        &server,
+        "acme",
+        &[
+            "add",
+            "payGrade",
+            "--canonical",
+            "R1,R2",
+            "--uniqueness",
+            "none",
+        ],
+    );
+    attribute(
+        &server,
+        "acme",
+        &[
+            "add",
+            "badge",
+            "--schema",
+            ACME,
+            "--type",
+            "integer",
+            "--uniqueness",
+            "server",
+        ],
+    );
+    attribute(&server, "acme", &["add", "hired", "--type", "dateTime"]);
+    attribute(
+        &server,
+        "acme",
+        &["add", "contract", "--mutability", "immutable"],
+    );
+    attribute(
+        &server,
+        "acme",
+        &["add", "pin", "--mutability", "writeOnly"],
+    );
+    attribute(
+        &server,
+        "acme",
+        &["add", "notes", "--returned", "request", "--multi-valued"],
+    );
+
+    assert_eq!(schema(&mut acme, ACME), ["badge"]);
+    assert!(schema(&mut acme, USER).contains(&"payGrade".to_owned()));
+    let types = acme.get("/ResourceTypes/User");
+    let extension = json!({ "schema": ACME, "required": false });
+    assert!(
+        types["schemaExtensions"]
+            .as_array()
+            .unwrap()
+            .contains(&extension)
+    );
+    assert_eq!(schema(&mut other, ACME), Vec::<String>::new());
+    assert!(!schema(&mut other, USER).contains(&"payGrade".to_owned()));
+
+    // "7" is no integer: kept, and not there until the client sends one. What isn't declared stays as it was.
+    assert_eq!(
+        acme.get(&format!("/Users/{ada}"))[ACME],
+        json!({ "seat": "x" })
+    );
+    acme.patch(
+        &format!("/Users/{ada}"),
+        json!([{ "op": "replace", "path": "displayName", "value": "Ada" }]),
+    );
+    let set = json!([{ "op": "add", "path": format!("{ACME}:badge"), "value": 7 }]);
+    assert_eq!(
+        acme.patch(&format!("/Users/{ada}"), set)[ACME],
+        json!({ "badge": 7, "seat": "x" })
+    );
+
+    let bob = json!({ "payGrade": "R2", (ACME): { "badge": 8 }, "hired": "2020-01-01T00:00:00+01:00",
+        "contract": "c1", "pin": "1234", "notes": ["n"] });
+    let (status, made) = acme.call("POST", "/Users", Some(&user("bob", bob)));
+    assert_eq!(status, 201, "{made}");
+    assert!(made.get("pin").is_none());
+    assert_eq!(
+        made["notes"],
+        json!(["n"]),
+        "what a client writes on request, its answer shows"
+    );
+    assert_eq!(made["schemas"], json!([USER, ACME]));
+    let bob = format!("/Users/{}", made["id"].as_str().unwrap());
+    assert!(acme.get(&bob).get("notes").is_none());
+    assert_eq!(
+        acme.get(&format!("{bob}?attributes=notes"))["notes"],
+        json!(["n"])
+    );
+    acme.create(
+        "/Users",
+        &user(
+            "cleo",
+            json!({ "payGrade": "r1", "hired": "2019-12-31T23:30:00Z" }),
+        ),
+    );
+
+    for (filter, found) in [
+        ("payGrade eq \"r2\"", vec!["bob"]),
+        ("payGrade pr", vec!["bob", "cleo"]),
+        (&format!("{ACME}:badge eq 8"), vec!["bob"]),
+        ("badge lt 8", vec!["ada"]),
+        ("hired gt \"2019-12-31T23:15:00Z\"", vec!["cleo"]),
+        ("notes eq \"n\"", vec!["bob"]),
+    ] {
+        assert_eq!(
+            names(&mut acme, &format!("filter={filter}")),
+            found,
+            "{filter}"
+        );
+    }
+    assert_eq!(names(&mut acme, "sortBy=payGrade"), ["cleo", "bob", "ada"]);
+    assert_eq!(
+        names(&mut acme, "sortBy=badge&sortOrder=descending"),
+        ["cleo", "bob", "ada"]
+    );
+    acme.expect(400, "GET", "/Users?filter=pin pr", None);
+    acme.expect(400, "GET", "/Users?sortBy=pin", None);
+    other.expect(400, "GET", "/Users?filter=payGrade pr", None);
+
+    // Uniqueness, within the tenant.
+    let taken = user("dan", json!({ (ACME): { "badge": 8 } }));
+    let refusal = acme.expect(409, "POST", "/Users", Some(&taken));
+    assert_eq!(refusal["scimType"], "uniqueness");
+    assert!(
+        refusal["detail"].as_str().unwrap().contains("badge"),
+        "{refusal}"
+    );
+    other.create("/Users", &taken);
+
+    // Set once.
+    let change = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{ "op": "replace", "path": "contract", "value": "c2" }] });
+    assert_eq!(
+        acme.expect(400, "PATCH", &bob, Some(&change))["scimType"],
+        "mutability"
+    );
+    let put = acme.expect(200, "PUT", &bob, Some(&user("bob", json!({}))));
+    assert_eq!(
+        (&put["contract"], put.get("payGrade")),
+        (&json!("c1"), None)
+    );
+    let put = user("bob", json!({ "contract": "c2" }));
+    assert_eq!(
+        acme.expect(400, "PUT", &bob, Some(&put))["scimType"],
+        "mutability"
+    );
+
+    // Values of the wrong type name the attribute.
+    let refusal = acme.expect(
+        400,
+        "POST",
+        "/Users",
+        Some(&user("eve", json!({ "hired": "today" }))),
+    );
+    assert!(
+        refusal["detail"].as_str().unwrap().starts_with("hired is"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_removed_attribute_is_gone_and_comes_back_with_its_values() {
+    let server = Server::start();
+    let mut client = Tenant::create(&server, "acme").client();
+    attribute(&server, "acme", &["add", "desk"]);
+    let ada = format!(
+        "/Users/{}",
+        client.create("/Users", &user("ada", json!({ "desk": "4.2" })))
+    );
+    attribute(&server, "acme", &["match", "desk"]);
+    assert_eq!(names(&mut client, "filter=desk eq \"4.2\""), ["ada"]);
+    attribute(&server, "acme", &["remove", "desk"]);
+    assert!(client.get(&ada).get("desk").is_none());
+    client.expect(400, "GET", "/Users?filter=desk pr", None);
+    client.patch(
+        &ada,
+        json!([{ "op": "add", "path": "title", "value": "Countess" }]),
+    );
+    client.expect(
+        200,
+        "PUT",
+        &ada,
+        Some(&user("ada", json!({ "title": "Lady" }))),
+    );
+    attribute(&server, "acme", &["add", "desk", "--matching"]);
+    assert_eq!(client.get(&ada)["desk"], "4.2");
+    assert_eq!(names(&mut client, "filter=desk eq \"4.2\""), ["ada"]);
+
+    // Without retention, nothing is left of what is purged.
+    attribute(&server, "acme", &["remove", "desk"]);
+    let listed = attribute(&server, "acme", &["list", "-o", "json"]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        listed.as_array().unwrap().len(),
+        1,
+        "roleName alone: {listed}"
+    );
+    assert_eq!(
+        (&listed[0]["path"], &listed[0]["builtIn"]),
+        (&json!("roleName"), &json!(true))
+    );
+    refused(&server, &["remove", "desk"], "no attribute");
+    refused(&server, &["remove", "roleName"], "built in");
+    refused(&server, &["add", "userName"], "already");
+}
+
+#[test]
+fn a_complex_attribute_comes_from_a_file() {
+    let server = Server::start();
+    let mut client = Tenant::create(&server, "acme").client();
+    let file = server.data().join("pagers.json");
+    let pagers = json!({ "name": "pagers", "type": "complex", "multiValued": true, "subAttributes": [
+        { "name": "value", "type": "string", "required": true }, { "name": "type", "type": "string" },
+        { "name": "primary", "type": "boolean" }] });
+    std::fs::write(&file, pagers.to_string()).unwrap();
+    attribute(
+        &server,
+        "acme",
+        &["add", "--file", file.to_str().unwrap(), "--matching"],
+    );
+    let ada = json!({ "pagers": [{ "value": "P1", "type": "work", "primary": true }] });
+    let ada = format!("/Users/{}", client.create("/Users", &user("ada", ada)));
+    for filter in [
+        "pagers eq \"p1\"",
+        "pagers[type eq \"work\" and value eq \"P1\"]",
+        "pagers.value eq \"P1\"",
+    ] {
+        assert_eq!(
+            names(&mut client, &format!("filter={filter}")),
+            ["ada"],
+            "{filter}"
+        );
+    }
+    let home = json!([{ "op": "add", "path": "pagers[type eq \"home\"].value", "value": "P2" }]);
+    let answer = client.patch(&ada, home);
+    assert_eq!(
+        answer["pagers"][1],
+        json!({ "type": "home", "value": "P2" })
+    );
+    std::fs::write(&file, "{}").unwrap();
+    refused(
+        &server,
+        &["add", "--file", file.to_str().unwrap()],
+        "no attribute of RFC 7643",
+    );
+}
