@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::browser::Browser;
 use crate::support::Server;
 use crate::tenant::{ScimClient, Tenant, run};
 
@@ -311,5 +312,83 @@ fn a_complex_attribute_comes_from_a_file() {
         &server,
         &["add", "--file", file.to_str().unwrap()],
         "no attribute of RFC 7643",
+    );
+}
+
+#[test]
+fn the_page_declares_matches_and_removes() {
+    const PAGE: &str = "/settings/provisioning";
+    let server = Server::start();
+    let mut client = Tenant::create(&server, "acme").client();
+    run(&server, &["tenant", "create", "other"]);
+    let ada = client.create("/Users", &user("ada", json!({ (ACME): { "badge": 7 } })));
+    let mut browser = Browser::sign_in(&server, "acme");
+    browser.get(PAGE);
+    browser.must_show("roleName");
+    let path = format!("{ACME}:badge");
+    let badge = [
+        ("do", "declare"),
+        ("path", path.as_str()),
+        ("for", "User"),
+        ("type", "string"),
+    ];
+    browser.post(PAGE, &badge);
+    browser.must_show("is declared");
+    browser.must_show("1 already have a value that is none of this type");
+    assert!(client.get(&format!("/Users/{ada}")).get(ACME).is_none());
+    browser.post(PAGE, &badge);
+    browser.must_show("is declared for a User already");
+    let named = |what| [("do", what), ("path", path.as_str()), ("for", "User")];
+    browser.post(PAGE, &named("match"));
+    browser.must_show("is found by an index now");
+    browser.must_show("yes, by an index");
+    browser.post(PAGE, &named("unmatch"));
+    browser.must_show("has no index any more");
+    browser.post(PAGE, &named("undeclare"));
+    browser.must_show("is removed");
+    browser.post(
+        PAGE,
+        &[
+            ("do", "declare"),
+            ("path", "pay grade"),
+            ("for", "Group"),
+            ("type", "string"),
+        ],
+    );
+    browser.must_show("is no name for an attribute");
+    browser.post(
+        PAGE,
+        &[
+            ("do", "declare"),
+            ("path", "grade"),
+            ("for", "Group"),
+            ("type", "complex!"),
+        ],
+    );
+    browser.must_show("Choose a type from the list");
+    browser.post(
+        PAGE,
+        &[
+            ("do", "declare"),
+            ("path", "grade"),
+            ("for", "Group"),
+            ("type", "integer"),
+            ("unique", "yes"),
+        ],
+    );
+    browser.must_show("whole number, unique");
+
+    let mut other = Browser::sign_in(&server, "other");
+    other.get(PAGE);
+    other.post(
+        PAGE,
+        &[("do", "undeclare"), ("path", "grade"), ("for", "Group")],
+    );
+    other.must_show("no attribute");
+    assert_eq!(
+        schema(&mut client, "urn:ietf:params:scim:schemas:core:2.0:Group")
+            .last()
+            .unwrap(),
+        "grade"
     );
 }

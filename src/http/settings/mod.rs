@@ -10,6 +10,7 @@ mod attributes;
 mod backup;
 mod checklist;
 mod danger;
+mod declared;
 mod events;
 mod exchange;
 mod guides;

@@ -3,7 +3,7 @@
 use minijinja::context;
 use minijinja::value::Value;
 
-use super::{Visit, checklist, tokens as shown};
+use super::{Visit, checklist, declared, tokens as shown};
 use crate::error::Result;
 use crate::http::html::moment;
 use crate::http::request::Response;
@@ -66,6 +66,10 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
                 "Provisioning is disabled: the provider is refused from now on.".to_owned()
             })
         }
+        "declare" => declared::declare(visit),
+        "undeclare" => declared::remove(visit),
+        "match" => declared::set_matching(visit, true),
+        "unmatch" => declared::set_matching(visit, false),
         "pause" => pause(visit, true),
         "resume" => pause(visit, false),
         _ => visit.problem(400, "That is nothing this page can do."),
@@ -149,6 +153,7 @@ fn show(visit: &Visit<'_>, made: Option<(Token, Secret)>) -> Result<Response> {
             paused => visit.tenant.paused.map(moment),
             unusual => removals::unusual_since(snapshot, tenant)?.map(moment),
             checklist => checklist::look(snapshot, tenant, &standing, now)?,
+            attributes => declared::context(snapshot, tenant)?,
             tokens => rows(&standing),
             revoked => rows(&revoked),
             warnings => warnings,
