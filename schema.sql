@@ -78,12 +78,14 @@ CREATE TABLE session (
     authenticated INTEGER NOT NULL,        -- when a password, a link or the provider last said who it is
     address       TEXT    NOT NULL,        -- the browser's when it signed in
     agent         TEXT    NOT NULL,        -- its User-Agent, cut
+    provider_session TEXT,                 -- the provider's own session (sid), which can end it; NULL: none is known
     CHECK ((account IS NULL) <> (person IS NULL))
 ) STRICT;
 
 CREATE INDEX session_account ON session (account) WHERE account IS NOT NULL;
 CREATE INDEX session_person ON session (person) WHERE person IS NOT NULL;
 CREATE INDEX session_tenant ON session (tenant);
+CREATE INDEX session_provider ON session (tenant, provider_session) WHERE provider_session IS NOT NULL;
 
 -- A link that works once: it sets rollcall up (no tenant yet), or signs an account or a person in. Deleted when used.
 CREATE TABLE link (

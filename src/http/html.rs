@@ -146,6 +146,10 @@ const TEMPLATES: &[(&str, &str)] = &[
         "sign_in_way.html",
         include_str!("../../static/pages/sign_in_way.html"),
     ),
+    (
+        "signed_out.html",
+        include_str!("../../static/pages/signed_out.html"),
+    ),
     ("sso.html", include_str!("../../static/pages/sso.html")),
     ("team.html", include_str!("../../static/pages/team.html")),
     ("teams.html", include_str!("../../static/pages/teams.html")),

@@ -158,6 +158,7 @@ impl App {
             Route::SsoStart(tenant) => {
                 pages::visited(self, &request, |visitor| sso::start(visitor, &tenant))
             }
+            Route::SsoLogout(tenant) => sso::logout(self, &request, &tenant),
             Route::SsoCallback => pages::visited(self, &request, sso::callback),
             Route::Forward => forward::get(&request, |head| forward::forward(self, head)),
             Route::AppBegin => forward::get(&request, |head| forward::begin(self, head)),

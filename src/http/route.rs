@@ -16,6 +16,8 @@ pub(super) enum Route {
     SignInLink(String),
     /// `/sso/start/{tenant}`
     SsoStart(String),
+    /// `/sso/logout/{tenant}`
+    SsoLogout(String),
     /// `/sso/callback`
     SsoCallback,
     /// `/auth/forward`
@@ -185,6 +187,7 @@ pub(super) fn route(head: &Head) -> Route {
         ["sign-in"] => Route::SignIn,
         ["sign-in", "link", secret] => Route::SignInLink(secret.to_owned()),
         ["sso", "start", tenant] => Route::SsoStart(tenant.to_owned()),
+        ["sso", "logout", tenant] => Route::SsoLogout(tenant.to_owned()),
         ["sso", "callback"] => Route::SsoCallback,
         ["auth", "forward"] => Route::Forward,
         ["auth", "enter"] => Route::Enter,

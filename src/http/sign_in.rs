@@ -270,6 +270,13 @@ pub(super) fn sign_out(visitor: &Visitor<'_>) -> Result<Response> {
             sessions::end(tx, session.tenant, &session.holder, session.id)
         })?;
     }
+    let by_provider = visitor.session.as_ref();
+    let by_provider = by_provider.filter(|session| session.method == "sso");
+    let way_out = by_provider.map(|session| super::sso::way_out(visitor, session.tenant));
+    if let Some((name, link)) = way_out.transpose()?.flatten() {
+        let context = context! { title => "You are signed out", name => name, link => link };
+        return Ok(visitor.forget(visitor.page(200, "signed_out.html", context)?));
+    }
     let flash = Flash::Done("You are signed out.".to_owned());
     Ok(visitor.forget(visitor.go("/sign-in", Some(flash))))
 }

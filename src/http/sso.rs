@@ -3,14 +3,16 @@
 //! What comes back is worth nothing by itself. It counts only from the browser that was sent there (its cookie), once,
 //! within ten minutes, and with an ID token that passes every check of [`claims`](crate::sso::claims).
 
-use super::request::Response;
+use super::form::Form;
+use super::request::{Request, Response};
 use super::sign_in;
 use super::visitor::{Flash, Visitor};
+use super::{App, pages};
 use crate::error::Result;
 use crate::manage;
 use crate::manage::linking::{self, Denied};
 use crate::manage::sessions::SignIn;
-use crate::sso::claims::{Claims, Directory, Expected};
+use crate::sso::claims::{Claims, Directory, Expected, Logout};
 use crate::sso::fetch::{Redemption, Trouble};
 use crate::sso::{oidc, words};
 use crate::store::attempts::{self, Attempt};
@@ -326,9 +328,91 @@ fn enter(
     manage::sessions::sign_in(tx, &who, secret)?;
     let hash = TokenHash::of(secret.reveal());
     let session = sessions::by_hash(tx, &hash, tx.now)?;
+    if let (Some(session), Some(sid)) = (&session, &claims.sid) {
+        sessions::came_from(tx, session.tenant, session.id, sid)?;
+    }
     Ok(Came::SignedIn(
         session.is_some_and(|session| session.opens_settings),
     ))
+}
+
+/// `/sso/logout/…`: the provider signs somebody out here, too, by a token from its server (OpenID Connect Back-Channel
+/// Logout 1.0 §2.5) or by a frame in the browser that names its session (Front-Channel Logout 1.0 §3).
+pub(super) fn logout(app: &App, request: &Request, tenant: &str) -> Response {
+    let ended = signed_out(app, request, tenant);
+    let ended = ended.map(|ended| match ended {
+        Some(()) => pages::plain(200, ""),
+        None => pages::plain(400, "This signs nobody out.\n"),
+    });
+    let mut response = pages::or_log(ended, &request.head);
+    response
+        .headers
+        .push(("Cache-Control", "no-store".to_owned()));
+    response
+}
+
+fn signed_out(app: &App, request: &Request, tenant: &str) -> Result<Option<()>> {
+    let head = &request.head;
+    let found = app.store.read(|snapshot| {
+        let Some(tenant) = tenants::by_name(snapshot, tenant)? else {
+            return Ok(None);
+        };
+        let connection = sso::read(snapshot, tenant.id)?;
+        Ok(connection.map(|connection| (tenant.id, connection)))
+    })?;
+    let Some((tenant, connection)) = found else {
+        return Ok(None);
+    };
+    let logout = if head.method == "POST" {
+        let form = Form::of(request).unwrap_or_default();
+        let token = form.get("logout_token");
+        let expected = expected(&connection, "");
+        match app.providers.check_logout(token, &expected, head.now) {
+            Ok(Ok(logout)) => logout,
+            Ok(Err(refusal)) => {
+                log::warn!("{}: refused a sign-out: {refusal:?}", head.request_id);
+                return Ok(None);
+            }
+            Err(trouble) => {
+                log::warn!("{}: refused a sign-out: {trouble}", head.request_id);
+                return Ok(None);
+            }
+        }
+    } else {
+        let pairs = head.query_pairs().unwrap_or_default();
+        let told = |name: &str| pairs.iter().find(|(known, _)| known == name);
+        let sid = told("sid").map(|(_, sid)| sid.clone());
+        let ours = told("iss").is_none_or(|(_, issuer)| *issuer == connection.issuer);
+        match sid.filter(|sid| ours && !sid.is_empty()) {
+            Some(sid) => Logout {
+                subject: None,
+                sid: Some(sid),
+            },
+            None => return Ok(None),
+        }
+    };
+    app.store.write(head.now, move |tx| {
+        linking::sign_out(tx, tenant, &connection.issuer, &logout)
+    })?;
+    Ok(Some(()))
+}
+
+/// The name of a tenant's provider, and where somebody signs out there, too, if it says so.
+pub(super) fn way_out(visitor: &Visitor<'_>, tenant: TenantId) -> Result<Option<(String, String)>> {
+    let app = visitor.app;
+    let connection = app.store.read(|snapshot| sso::read(snapshot, tenant))?;
+    let Some(connection) = connection else {
+        return Ok(None);
+    };
+    let metadata = app
+        .providers
+        .metadata(&expected(&connection, ""), visitor.head.now);
+    let endpoint = metadata
+        .ok()
+        .and_then(|known| known.end_session_endpoint.clone());
+    let back = format!("{}/sign-in", app.origin(visitor.head));
+    let url = endpoint.map(|url| oidc::end_session_url(&url, &connection.client_id, &back));
+    Ok(url.map(|url| (connection.name, url)))
 }
 
 /// Entra ID goes by the name that its administrators look for.

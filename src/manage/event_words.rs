@@ -100,6 +100,11 @@ impl Telling<'_> {
         let (noun, verb) = self.event.kind.split_once('.').unwrap_or_default();
         Ok(match (noun, verb) {
             ("user", "signed_in") => vec![words(format!(" signed in by {}", self.after("by")))],
+            ("user", "signed_out") => vec![
+                words(" signed out "),
+                self.party(Kind::User, subject)?,
+                words(", because the provider did"),
+            ],
             ("user" | "team", _) => self.resource(noun, verb)?,
             ("member", "added") => vec![
                 words(" added "),

@@ -13,10 +13,11 @@ use crate::error::Result;
 use crate::scim::dialect;
 use crate::scim::resource::Document;
 use crate::scim::schema::Kind;
-use crate::sso::claims::Claims;
+use crate::sso::claims::{Claims, Logout};
 use crate::store::events::{self, Event};
 use crate::store::identities::{self, Identity};
 use crate::store::resources::{self, Stored};
+use crate::store::sessions::{self, Holder};
 use crate::store::sso::{Connection, Provider};
 use crate::store::{TenantId, Tx, archive as stored_archive};
 
@@ -93,6 +94,29 @@ pub fn person(
         Err(denied) => refused(tx, tenant, denied.reason(), Some(claims))?,
     }
     Ok(found)
+}
+
+/// Ends the sessions of whom the provider signs out: those of its session, else all of the person's. Tells how many people
+/// that were.
+pub fn sign_out(tx: &Tx<'_>, tenant: TenantId, issuer: &str, logout: &Logout) -> Result<usize> {
+    let mut people = match &logout.sid {
+        Some(sid) => sessions::end_from(tx, tenant, sid)?,
+        None => vec![],
+    };
+    if let (None, Some(subject)) = (&logout.sid, &logout.subject)
+        && let Some(identity) = identities::find(tx, tenant, issuer, subject)?
+        && sessions::end_all(tx, tenant, &Holder::Person(identity.person), None)? > 0
+    {
+        people.push(identity.person);
+    }
+    people.sort_unstable();
+    people.dedup();
+    for row in &people {
+        if let Some(user) = resources::by_row(tx, tenant, *row)? {
+            tell(tx, tenant, "user.signed_out", &user, (None, None))?;
+        }
+    }
+    Ok(people.len())
 }
 
 /// The event of a refused sign-in.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, http};
 
-use super::claims::{self, Claims, Expected, Keys, Refusal};
+use super::claims::{self, Claims, Expected, Keys, Logout, Refusal};
 use super::oidc;
 
 /// For a whole exchange with a provider.
@@ -202,15 +202,37 @@ impl Providers {
         expected: &Expected<'_>,
         now: Timestamp,
     ) -> Result<Result<Claims, Refusal>, Trouble> {
+        self.with_keys(expected, now, |keys| {
+            claims::check(token, keys, expected, now)
+        })
+    }
+
+    /// Whom a logout token signs out; its keys as for an ID token.
+    pub fn check_logout(
+        &self,
+        token: &str,
+        expected: &Expected<'_>,
+        now: Timestamp,
+    ) -> Result<Result<Logout, Refusal>, Trouble> {
+        self.with_keys(expected, now, |keys| {
+            claims::check_logout(token, keys, expected, now)
+        })
+    }
+
+    fn with_keys<T>(
+        &self,
+        expected: &Expected<'_>,
+        now: Timestamp,
+        check: impl Fn(&Keys) -> Result<T, Refusal>,
+    ) -> Result<Result<T, Refusal>, Trouble> {
         let known = self.provider(expected, now)?;
-        let checked = claims::check(token, &known.keys, expected, now);
-        if checked != Err(Refusal::UnknownKey)
-            || now.duration_since(known.asked) < ASKED_AGAIN_AFTER
-        {
+        let checked = check(&known.keys);
+        let is_unknown = matches!(checked, Err(Refusal::UnknownKey));
+        if !is_unknown || now.duration_since(known.asked) < ASKED_AGAIN_AFTER {
             return Ok(checked);
         }
         let known = self.ask(expected, now)?;
-        Ok(claims::check(token, &known.keys, expected, now))
+        Ok(check(&known.keys))
     }
 
     /// The document and keys of an issuer. Those that are old are asked for anew, and stay in use where that fails.

@@ -70,6 +70,7 @@ pub const KINDS: &[&str] = &[
     "user.purged",
     "user.restored",
     "user.signed_in",
+    "user.signed_out",
 ];
 
 /// One change.

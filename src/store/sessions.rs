@@ -203,6 +203,29 @@ pub fn authenticated(tx: &Tx<'_>, tenant: TenantId, id: i64) -> Result<()> {
     Ok(())
 }
 
+/// Notes which session of the provider's it came from.
+pub fn came_from(tx: &Tx<'_>, tenant: TenantId, id: i64, provider_session: &str) -> Result<()> {
+    tx.conn
+        .prepare_cached("UPDATE session SET provider_session = ? WHERE tenant = ? AND id = ?")
+        .and_then(|mut statement| statement.execute((provider_session, tenant, id)))
+        .doing("noting a provider's session")?;
+    Ok(())
+}
+
+/// Ends those that came from a session of the provider's; returns the row numbers of whose they were.
+pub fn end_from(tx: &Tx<'_>, tenant: TenantId, provider_session: &str) -> Result<Vec<i64>> {
+    tx.conn
+        .prepare_cached(
+            "DELETE FROM session WHERE tenant = ? AND provider_session = ? AND person IS NOT NULL RETURNING person",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_map((tenant, provider_session), |row| row.get(0))?
+                .collect()
+        })
+        .doing("ending sessions of a provider's")
+}
+
 /// Ends one; false where there is none of this holder.
 pub fn end(tx: &Tx<'_>, tenant: TenantId, holder: &Holder, id: i64) -> Result<bool> {
     let (account, person) = holder.columns();

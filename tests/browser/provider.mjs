@@ -26,9 +26,12 @@ export async function startProvider(callback) {
       client_id: CLIENT.id,
       client_secret: CLIENT.secret,
       redirect_uris: [callback],
+      backchannel_logout_uri: new URL("/sso/logout/dev", callback).href,
       post_logout_redirect_uris: [new URL("/sign-in", callback).href],
     }],
     cookies: { keys: ["for tests"] },
+    // Without its own refusal of addresses on this machine.
+    fetch: (url, { dispatcher, ...options }) => fetch(url, options),
     conformIdTokenClaims: false,
     claims: { openid: ["sub"], profile: ["preferred_username", "name"], email: ["email", "email_verified"] },
     findAccount: (_, sub) => {
@@ -36,7 +39,7 @@ export async function startProvider(callback) {
       const email = sub.split("=")[1] ?? own;
       return { accountId: sub, claims: () => ({ sub, preferred_username: own, name: sub, email, email_verified: true }) };
     },
-    features: { devInteractions: { enabled: true } },
+    features: { devInteractions: { enabled: true }, backchannelLogout: { enabled: true } },
   });
   server.on("request", provider.callback());
   return {

@@ -105,11 +105,25 @@ test("a person signs in, has another role at the next request, and is shut out a
   await page.waitForURL(`${server.origin}/settings`);
   await page.goto(`${server.origin}/me`);
   await page.getByRole("button", { name: "Sign out", exact: true }).click();
-  await page.getByText("You are signed out.").waitFor();
+  await page.getByRole("heading", { name: "You are signed out" }).waitFor();
+  assert.deepEqual(await axeFindings(page), []);
+  await shot("8-signed-out");
+  await page.getByRole("link", { name: "Sign out of Example ID, too" }).click();
+  await page.getByRole("button", { name: "Yes, sign me out" }).click();
+  await page.waitForURL(`${server.origin}/sign-in`);
+  await page.goto(`${server.origin}/sso/start/dev`);
+  await signInThere(page, "ana");
+  await page.waitForURL(`${server.origin}/settings`);
+  // And the provider signs out here.
+  await page.goto(`${provider.issuer}/session/end`);
+  await page.getByRole("button", { name: "Yes, sign me out" }).click();
+  await page.getByText("Sign-out Success").waitFor();
+  await page.goto(`${server.origin}/me`);
+  assert.match(page.url(), /\/sign-in/);
   assert.deepEqual(forbidden(), []);
   await context.close();
   const all = await kinds();
-  for (const kind of ["identity.linked", "user.signed_in", "sign_in.refused"]) assert.ok(all.includes(kind), kind);
+  for (const kind of ["identity.linked", "user.signed_in", "sign_in.refused", "user.signed_out"]) assert.ok(all.includes(kind), kind);
 });
 
 test("who isn't provisioned is told so, and created only where that is wanted", async () => {

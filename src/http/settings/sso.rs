@@ -237,6 +237,11 @@ fn show(visit: &Visit<'_>, chosen: Option<Provider>, mistakes: &[Mistake]) -> Re
             creates_people => stored.creates_people,
             matches_user_name => stored.matches_user_name,
         }),
+        logout => format!(
+            "{}/sso/logout/{}",
+            visit.app.origin(visit.head),
+            encoded(&visit.tenant.name)
+        ),
         start => format!(
             "{}/sso/start/{}",
             visit.app.origin(visit.head),

@@ -575,3 +575,25 @@ fn other_providers_know_people_by_sub_and_google_by_its_domain_too() {
     );
     assert_eq!(refused(json!({"hd": "Contoso.example"})), None);
 }
+
+#[test]
+fn a_logout_token_is_no_id_token_and_no_id_token_signs_anybody_out() {
+    let world = World::new();
+    let refused = |typ: &str, more: Value| {
+        let token = world.signed(&header(json!({"typ": typ})), &claims(more));
+        check_logout(&token, &world.keys, &EXPECTED, now()).err()
+    };
+    let events = json!({LOGOUT_EVENT: {}});
+    let good = json!({"events": events, "nonce": null});
+    assert_eq!(refused("logout+jwt", good.clone()), None);
+    for (more, reason) in [
+        (json!({"nonce": "nonce"}), Refusal::Kind),
+        (json!({"events": {"x": {}}}), Refusal::Kind),
+        (json!({"events": null}), Refusal::Missing("events")),
+        (json!({"aud": "other"}), Refusal::Audience),
+        (json!({"exp": 1}), Refusal::Expired),
+        (json!({"oid": ""}), Refusal::Missing("sub or sid")),
+    ] {
+        assert_eq!(refused("JWT", with(good.clone(), more)), Some(reason));
+    }
+}
