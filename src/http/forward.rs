@@ -135,7 +135,13 @@ pub(super) fn begin(app: &App, head: &Head) -> Response {
             "rollcall does not know its own address: start it with --public-url.\n",
         );
     };
-    let (Ok(secret), to) = (Secret::random(), to(head)) else {
+    // nginx can't escape the address that was asked for: then all that follows is that.
+    let bare = head
+        .query
+        .strip_prefix("to=")
+        .filter(|to| to.starts_with('/'));
+    let to = bare.map_or_else(|| to(head), local);
+    let Ok(secret) = Secret::random() else {
         return plain(500, "No random bits could be drawn.\n");
     };
     let browser = hex(&TokenHash::of(secret.reveal()));
@@ -222,12 +228,17 @@ pub(super) fn back(app: &App, head: &Head) -> Response {
 fn to(head: &Head) -> String {
     let pairs = head.query_pairs().unwrap_or_default();
     let path = pairs.into_iter().find(|(name, _)| name == "to");
-    let path = path.map(|(_, path)| path).unwrap_or_default();
+    local(&path.map(|(_, path)| path).unwrap_or_default())
+}
+
+/// The path, if browsers take it for one of the same host; else `/`.
+fn local(path: &str) -> String {
     let plain = path
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let local = path.starts_with('/') && !path.starts_with("//");
-    if plain && local { path } else { "/".to_owned() }
+    let path = if plain && local { path } else { "/" };
+    path.to_owned()
 }
 
 /// Scheme and host of an address whose host can be nothing else.

@@ -21,7 +21,8 @@ const run = promisify(execFile);
 /** A running `rollcall serve` with a data folder of its own. `stop()` ends it and removes the folder. */
 export async function startServer(...options) {
   const data = mkdtempSync(join(tmpdir(), "rollcall-"));
-  const child = spawn(program, ["--data", data, "serve", "--listen", "127.0.0.1:0", ...options],
+  const listen = options.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
+  const child = spawn(program, ["--data", data, "serve", ...listen, ...options],
     { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, RUST_LOG: "warn" } });
   const said = {};
   const lines = createInterface({ input: child.stdout });

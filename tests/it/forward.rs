@@ -211,7 +211,7 @@ fn a_link_to_an_app_leads_nowhere_else() {
         "//evil.example",
         "%2F%2Fevil.example",
         "https://evil.example",
-        "/%5Cevil.example",
+        "%2F%5Cevil.example",
         "",
     ] {
         let sent = proxy.get(&format!("/.rollcall/begin?to={to}"));
