@@ -51,7 +51,7 @@ before(async () => {
   provider = await startProvider(`${server.origin}/sso/callback`);
   app = createServer(({ url, headers }, response) => {
     response.setHeader("Content-Type", "text/plain");
-    response.end(`${url} for ${headers["remote-user"]} in ${headers["remote-groups"]} as ${headers["remote-role"]}`);
+    response.end(`${url} for ${headers["remote-user"]} ${headers["remote-email"] ?? ""} in ${headers["remote-groups"]} as ${headers["remote-role"]}`);
   }).listen(0, "127.0.0.1");
   await once(app, "listening");
   const { page, context } = await openWindow(server.origin, {});
@@ -102,12 +102,12 @@ test("a person signs in on the way to an app, which learns who it is, until they
     schemas: ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], Operations: [{ op: "replace", value }],
   });
   const { page } = await openWindow(server.origin, {});
-  await page.setExtraHTTPHeaders({ "Remote-User": "root", "Remote-Role": "Admin" });
+  await page.setExtraHTTPHeaders({ "Remote-User": "root", "Remote-Email": "root@x", "Remote-Role": "Admin" });
   await page.goto(`http://${host}/page?a=b&c=d`);
   await page.getByRole("link", { name: "Continue with Example ID" }).click();
   await signInThere(page, "ana");
   await page.waitForURL(`http://${host}/page?a=b&c=d`);
-  assert.equal(await page.locator("body").innerText(), "/page?a=b&c=d for ana@example.org in SRE as Team lead");
+  assert.equal(await page.locator("body").innerText(), "/page?a=b&c=d for ana@example.org  in SRE as Team lead");
   const status = async () => (await page.goto(`http://${host}/`)).status();
   assert.equal(await status(), 200);
   await patch({ roleName: "Member" });
