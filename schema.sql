@@ -59,7 +59,8 @@ CREATE TABLE account (
     email_key    TEXT    NOT NULL UNIQUE, -- folded; unique in the whole file, because a sign-in names no tenant
     password     TEXT,                    -- argon2id, as a PHC string; NULL: only a sign-in link opens it
     created      INTEGER NOT NULL,
-    last_sign_in INTEGER
+    last_sign_in INTEGER,
+    break_glass  INTEGER NOT NULL DEFAULT 0 -- whether its password works where single sign-on is enforced
 ) STRICT;
 
 CREATE INDEX account_tenant ON account (tenant);
@@ -115,6 +116,7 @@ CREATE TABLE connection (
     connected INTEGER,          -- when somebody of the directory first came back from there; NULL: nobody yet, and it signs nobody in
     disabled  INTEGER,          -- since when it signs nobody in; NULL: it does
     domains   TEXT    NOT NULL DEFAULT '', -- e-mail domains of its people, with spaces between; '': any
+    enforced          INTEGER NOT NULL DEFAULT 0, -- whether passwords of local accounts work no more, but for break-glass ones
     creates_people    INTEGER NOT NULL DEFAULT 0, -- whether who isn't provisioned is created when they sign in
     matches_user_name INTEGER NOT NULL DEFAULT 0  -- whether a user of the same userName is taken for who signs in
 ) STRICT;

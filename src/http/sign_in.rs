@@ -19,6 +19,10 @@ use crate::store::{Snapshot, TenantId, accounts, people, sso, tenants};
 const WRONG: &str = "There is no account with this e-mail address and password. If the password is forgotten, whoever runs \
                      the server makes a link: rollcall account sign-in-link EMAIL";
 
+/// Said of a right password that is of no use.
+const ENFORCED: &str = "Your organisation signs in through its provider alone: this account is no break-glass account. If the \
+                        provider does not work, whoever runs the server makes a link: rollcall account sign-in-link EMAIL";
+
 /// Said of a link that is used, late or mistyped.
 const DEAD_LINK: &str = "This link does not work: it was used already, is older than 30 minutes, or is incomplete. \
                          Make a new one: rollcall account sign-in-link EMAIL, or restart the server for a set-up link.";
@@ -62,8 +66,29 @@ pub(super) fn sign_in(visitor: &Visitor<'_>) -> Result<Response> {
         return form(visitor, 403, next, WRONG);
     };
     trusted(visitor, email);
-    let who = as_account(visitor, account.tenant, account.id, "password");
-    let response = visitor.go(next.unwrap_or("/settings"), None);
+    let connection = visitor
+        .app
+        .store
+        .read(|snapshot| sso::read(snapshot, account.tenant))?;
+    let enforced = connection.is_some_and(|connection| connection.is_enforced());
+    if enforced && !account.break_glass {
+        return form(visitor, 403, next, ENFORCED);
+    }
+    let past = enforced.then(|| {
+        log::warn!(
+            "{}: {:?} signs in past single sign-on",
+            visitor.head.request_id,
+            account
+        );
+        Flash::Failed("You signed in past single sign-on, which is enforced here. The log and the events say so.".to_owned())
+    });
+    let method = if enforced {
+        "break-glass password"
+    } else {
+        "password"
+    };
+    let who = as_account(visitor, account.tenant, account.id, method);
+    let response = visitor.go(next.unwrap_or("/settings"), past);
     begin(visitor, who, None, response)
 }
 

@@ -66,6 +66,21 @@ pub fn set_password(
     told(tx, actor, "account.password_changed", account)
 }
 
+/// Says whether its password works where single sign-on is enforced.
+pub fn set_break_glass(
+    tx: &Tx<'_>,
+    actor: &str,
+    account: &Account,
+    break_glass: bool,
+) -> Result<()> {
+    accounts::set_break_glass(tx, account.tenant, account.id, break_glass)?;
+    let kind = match break_glass {
+        true => "account.exempted",
+        false => "account.unexempted",
+    };
+    told(tx, actor, kind, account)
+}
+
 /// Removes it, with its sessions.
 pub fn remove(tx: &Tx<'_>, actor: &str, account: &Account) -> Result<()> {
     if accounts::remove(tx, account.tenant, account.id)? {

@@ -228,6 +228,10 @@ impl Telling<'_> {
             }
             ("account", "created") => format!(" made the local account {}", email()),
             ("account", "password_changed") => format!(" changed the password of {}", email()),
+            ("account", "exempted") => format!(" made {} a break-glass account", email()),
+            ("account", "unexempted") => {
+                format!(" made {} no break-glass account any more", email())
+            }
             ("account", "removed") => format!(" removed the local account {}", email()),
             ("account", "signed_in") => format!(" signed in by {}", self.after("by")),
             ("tenant", "created") => format!(" made the organisation {subject}"),

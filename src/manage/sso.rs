@@ -178,6 +178,7 @@ fn unconnected(tx: &Tx<'_>, wanted: &Wanted, secret: Vec<u8>) -> Connection {
         domains: String::new(),
         creates_people: false,
         matches_user_name: false,
+        enforced: false,
     }
 }
 
@@ -252,6 +253,8 @@ pub struct Admission {
     pub creates_people: bool,
     /// Whether a user of the same userName is taken.
     pub matches_user_name: bool,
+    /// Whether passwords of local accounts work no more, but for break-glass ones.
+    pub enforced: bool,
 }
 
 /// Checks domains, separated by commas or white space.
@@ -276,6 +279,7 @@ pub fn admit(tx: &Tx<'_>, tenant: TenantId, actor: &str, admission: &Admission) 
         domains: admission.domains.clone(),
         creates_people: admission.creates_people,
         matches_user_name: admission.matches_user_name,
+        enforced: admission.enforced,
         ..before.clone()
     };
     sso::write(tx, tenant, &after)?;
@@ -332,6 +336,7 @@ fn shown(connection: &Connection) -> Value {
         "domains": connection.domains,
         "creates_people": connection.creates_people,
         "matches_user_name": connection.matches_user_name,
+        "enforced": connection.enforced,
     })
 }
 

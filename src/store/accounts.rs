@@ -23,6 +23,8 @@ pub struct Account {
     pub created: Timestamp,
     /// When somebody last signed in with it.
     pub last_sign_in: Option<Timestamp>,
+    /// Whether its password works where single sign-on is enforced.
+    pub break_glass: bool,
 }
 
 /// Without the hash.
@@ -32,7 +34,7 @@ impl std::fmt::Debug for Account {
     }
 }
 
-const COLUMNS: &str = "id, tenant, email, password, created, last_sign_in";
+const COLUMNS: &str = "id, tenant, email, password, created, last_sign_in, break_glass";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Account> {
     Ok(Account {
@@ -42,6 +44,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Account> {
         password: row.get(3)?,
         created: row.get::<_, Millis>(4)?.0,
         last_sign_in: row.get::<_, Option<Millis>>(5)?.map(|at| at.0),
+        break_glass: row.get(6)?,
     })
 }
 
@@ -112,6 +115,15 @@ pub fn set_password(tx: &Tx<'_>, tenant: TenantId, id: i64, password: Option<&st
         .prepare_cached("UPDATE account SET password = ? WHERE tenant = ? AND id = ?")
         .and_then(|mut statement| statement.execute((password, tenant, id)))
         .doing("setting a password")?;
+    Ok(())
+}
+
+/// Says whether its password works where single sign-on is enforced.
+pub fn set_break_glass(tx: &Tx<'_>, tenant: TenantId, id: i64, break_glass: bool) -> Result<()> {
+    tx.conn
+        .prepare_cached("UPDATE account SET break_glass = ? WHERE tenant = ? AND id = ?")
+        .and_then(|mut statement| statement.execute((break_glass, tenant, id)))
+        .doing("changing an account")?;
     Ok(())
 }
 

@@ -13,9 +13,11 @@ use crate::error::{Doing, Result};
 /// What can happen: a noun, a dot, what happened to it.
 pub const KINDS: &[&str] = &[
     "account.created",
+    "account.exempted",
     "account.password_changed",
     "account.removed",
     "account.signed_in",
+    "account.unexempted",
     "attribute.changed",
     "attribute.declared",
     "attribute.purged",

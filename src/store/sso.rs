@@ -87,6 +87,8 @@ pub struct Connection {
     pub disabled: Option<Timestamp>,
     /// E-mail domains of its people, with spaces between; empty: any.
     pub domains: String,
+    /// Whether passwords of local accounts work no more, but for break-glass ones.
+    pub enforced: bool,
     /// Whether who isn't provisioned is created when they sign in.
     pub creates_people: bool,
     /// Whether a user of the same userName is taken for who signs in.
@@ -99,6 +101,11 @@ impl Connection {
         self.connected.is_some() && self.disabled.is_none()
     }
 
+    /// Whether passwords of local accounts work no more: not while nobody can sign in through it either.
+    pub fn is_enforced(&self) -> bool {
+        self.enforced && self.signs_in()
+    }
+
     /// The e-mail domains of its people.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
         self.domains.split_ascii_whitespace()
@@ -106,7 +113,7 @@ impl Connection {
 }
 
 const COLUMNS: &str = "provider, name, issuer, client_id, directory, secret, created, changed, next_secret, connected,
-     disabled, domains, creates_people, matches_user_name";
+     disabled, domains, creates_people, matches_user_name, enforced";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Connection> {
     Ok(Connection {
@@ -124,6 +131,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Connection> {
         domains: row.get(11)?,
         creates_people: row.get(12)?,
         matches_user_name: row.get(13)?,
+        enforced: row.get(14)?,
     })
 }
 
@@ -168,7 +176,7 @@ pub fn write(tx: &Tx<'_>, tenant: TenantId, connection: &Connection) -> Result<(
     tx.conn
         .prepare_cached(&format!(
             "INSERT OR REPLACE INTO connection (tenant, {COLUMNS})
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         ))
         .and_then(|mut statement| {
             statement.execute(params![
@@ -187,6 +195,7 @@ pub fn write(tx: &Tx<'_>, tenant: TenantId, connection: &Connection) -> Result<(
                 connection.domains,
                 connection.creates_people,
                 connection.matches_user_name,
+                connection.enforced,
             ])
         })
         .doing("writing a connection")?;

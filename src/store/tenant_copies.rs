@@ -118,11 +118,13 @@ const TABLES: &[Table] = &[
     },
     Table {
         name: "account",
-        rows: "SELECT json_object('email', email, 'password', password, 'created', created, 'last_sign_in', last_sign_in)
+        rows: "SELECT json_object('email', email, 'password', password, 'break_glass', break_glass,
+                   'created', created, 'last_sign_in', last_sign_in)
                FROM account WHERE tenant = ?1 ORDER BY email_key",
-        insert: "INSERT INTO account (tenant, email, email_key, password, created, last_sign_in)
+        insert: "INSERT INTO account (tenant, email, email_key, password, break_glass, created, last_sign_in)
                  SELECT ?1, ?2 ->> '$.account.email', scim_fold(?2 ->> '$.account.email'),
-                     ?2 ->> '$.account.password', ?2 ->> '$.account.created', ?2 ->> '$.account.last_sign_in'",
+                     ?2 ->> '$.account.password', coalesce(?2 ->> '$.account.break_glass', 0),
+                     ?2 ->> '$.account.created', ?2 ->> '$.account.last_sign_in'",
         taken: "SELECT 1 FROM account WHERE email_key = scim_fold(?1 ->> '$.account.email')",
     },
     Table {

@@ -316,3 +316,59 @@ fn another_tenant_neither_sees_nor_changes_it_nor_can_its_row_be_moved_there() {
     browser.get(PAGE);
     assert_eq!(browser.page.matches("Not connected").count(), 4);
 }
+
+#[test]
+fn where_it_is_enforced_passwords_work_for_break_glass_accounts_alone_and_are_warned_of() {
+    let (server, mut admin) = acme();
+    let file = server.data().join("password");
+    fs::write(&file, "correct horse battery staple").unwrap();
+    let file = file.to_str().unwrap();
+    let account = [
+        "account",
+        "create",
+        "ana@example.org",
+        "--tenant",
+        "acme",
+        "--password-file",
+        file,
+    ];
+    run(&server, &account);
+    let sign_in = |words: &str| {
+        let mut browser = Browser::new(&server);
+        browser.get("/sign-in");
+        let fields = [
+            ("email", "ana@example.org"),
+            ("password", "correct horse battery staple"),
+        ];
+        browser.post("/sign-in", &fields);
+        browser.must_show(words);
+    };
+    admin.post(PAGE, &entra(SECRET));
+    admin.post(PAGE, &[("do", "admit"), ("enforced", "yes")]);
+    sign_in("Overview"); // nobody can sign in through it yet
+    database(&server)
+        .execute_batch("UPDATE connection SET connected = 1")
+        .unwrap();
+    sign_in("signs in through its provider alone");
+    let conn = database(&server);
+    let id: i64 = conn
+        .query_row(
+            "SELECT id FROM account WHERE email LIKE 'ana@%'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    admin.get("/settings/accounts");
+    let id = id.to_string();
+    admin.post("/settings/accounts", &[("do", "exempt"), ("id", &id)]);
+    admin.must_show("Break-glass");
+    sign_in("You signed in past single sign-on");
+    assert!(server.stderr().contains("signs in past single sign-on"));
+    let events = run(&server, &["events", "--tenant", "acme", "-o", "json"]);
+    assert!(events.contains("break-glass password"), "{events}");
+    admin.post("/settings/accounts", &[("do", "unexempt"), ("id", &id)]);
+    sign_in("signs in through its provider alone");
+    admin.get(PAGE);
+    admin.post(PAGE, &[("do", "disable")]);
+    sign_in("Overview");
+}

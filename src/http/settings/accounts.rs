@@ -39,6 +39,22 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
                 format!("All sessions of {email} are ended.")
             })
         }
+        deed @ ("exempt" | "unexempt") => {
+            let exempt = deed == "exempt";
+            let changed = visit.change(move |tx, actor| {
+                let account = found(tx, tenant, id)?;
+                manage::accounts::set_break_glass(tx, actor, &account, exempt)?;
+                Ok(account.email)
+            });
+            visit.then(changed, HERE, |email| match exempt {
+                true => {
+                    format!("The password of {email} works also where single sign-on is enforced.")
+                }
+                false => format!(
+                    "The password of {email} works only where single sign-on is not enforced."
+                ),
+            })
+        }
         "remove" => {
             let own = visit.session.holder == Holder::Account(id);
             let removed = visit.change(move |tx, actor| {
@@ -76,6 +92,7 @@ fn show(visit: &Visit<'_>, link: Option<(String, String)>) -> Result<Response> {
                 created => moment(account.created),
                 last_sign_in => account.last_sign_in.map(moment),
                 sessions => sessions.len(),
+                break_glass => account.break_glass,
                 own => visit.session.holder == holder,
             });
         }

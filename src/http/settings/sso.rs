@@ -140,6 +140,7 @@ fn admit(visit: &Visit<'_>) -> Result<Response> {
         domains,
         creates_people: said("creates_people"),
         matches_user_name: said("matches_user_name"),
+        enforced: said("enforced"),
     };
     let tenant = visit.tenant.id;
     let saved = visit.change(move |tx, actor| manage::sso::admit(tx, tenant, actor, &admission));
@@ -236,6 +237,7 @@ fn show(visit: &Visit<'_>, chosen: Option<Provider>, mistakes: &[Mistake]) -> Re
             domains => stored.domains.replace(' ', ", "),
             creates_people => stored.creates_people,
             matches_user_name => stored.matches_user_name,
+            enforced => stored.enforced,
         }),
         logout => format!(
             "{}/sso/logout/{}",
