@@ -1,5 +1,10 @@
 //! A tenant's own attributes: declared by the command line, used over SCIM, on the settings page.
 
+use jiff::Timestamp;
+use rollcall::manage::{archive, attributes};
+use rollcall::scim::declare::Declaration;
+use rollcall::scim::schema::Kind;
+use rollcall::store::{Store, resources, tenants};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
@@ -272,6 +277,71 @@ fn a_removed_attribute_is_gone_and_comes_back_with_its_values() {
     refused(&server, &["remove", "desk"], "no attribute");
     refused(&server, &["remove", "roleName"], "built in");
     refused(&server, &["add", "userName"], "already");
+}
+
+/// With a clock, in this process.
+#[test]
+fn values_of_a_removed_attribute_are_purged_when_its_retention_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let at = |days: i64| Timestamp::from_second(1_700_000_000 + days * 86_400).unwrap();
+    let declaration = |name: &str| -> Declaration {
+        let attribute = json!({ "name": name, "type": "string", "uniqueness": "server" });
+        let whole = json!({ "resourceType": "User", "schema": ACME, "attribute": attribute });
+        serde_json::from_value(whole).unwrap()
+    };
+    let wanted = ["gone", "kept"].map(declaration);
+    let (tenant, rows) = store
+        .write(at(0), move |tx| {
+            let tenant = tenants::create(tx, "acme")?.unwrap().id;
+            for declaration in wanted {
+                attributes::declare(tx, tenant, "operator", declaration)?;
+            }
+            let mut rows = vec![];
+            // More than are purged in one transaction.
+            for i in 0..250 {
+                let mut values = json!({ "gone": format!("g{i}") });
+                if i % 2 == 0 {
+                    values["kept"] = json!(format!("k{i}"));
+                }
+                let user = json!({ "userName": format!("u{i}"), (ACME): values });
+                let user = user.as_object().unwrap().clone();
+                rows.push(resources::insert(tx, tenant, Kind::User, user)?.id);
+            }
+            attributes::remove(tx, tenant, "operator", Kind::User, &format!("{ACME}:gone"))?;
+            Ok((tenant, rows))
+        })
+        .unwrap();
+    let documents = |name: &str| -> usize {
+        let read = |snapshot: &rollcall::store::Snapshot<'_>| {
+            rows.iter()
+                .map(|id| resources::get(snapshot, tenant, Kind::User, id))
+                .collect()
+        };
+        let all: Vec<_> = store.read(read).unwrap();
+        let has = |stored: &Option<resources::Stored>| {
+            stored
+                .as_ref()
+                .unwrap()
+                .document
+                .get(ACME)
+                .is_some_and(|it| it.get(name).is_some())
+        };
+        all.iter().filter(|stored| has(stored)).count()
+    };
+    archive::purge_everywhere(&store, at(29)).unwrap();
+    assert_eq!((documents("gone"), documents("kept")), (250, 125));
+    archive::purge_everywhere(&store, at(31)).unwrap();
+    assert_eq!((documents("gone"), documents("kept")), (0, 125));
+    let own = store
+        .read(|snapshot| rollcall::store::attributes::schemas(snapshot, tenant))
+        .unwrap();
+    let names: Vec<&str> = own
+        .own
+        .iter()
+        .map(|it| it.attribute.name.as_str())
+        .collect();
+    assert_eq!(names, ["kept"]);
 }
 
 #[test]

@@ -91,18 +91,29 @@ fn full() -> Full {
             "fresh",
         ],
     );
+    // Of the second, removed with its value, the tenant may have the value again.
+    let attribute = ["attribute", "--tenant", name];
+    run(
+        &server,
+        &[&attribute[..], &["add", "grade", "--matching"]].concat(),
+    );
+    run(
+        &server,
+        &[&attribute[..], &["add", "desk", "--type", "integer"]].concat(),
+    );
     let mut client = tenant.client();
     let ana = client.create(
         "/Users",
         &user(
             "Ana@Example.org",
             json!({
-                "externalId": "x-1", "displayName": "Ana \\ \"Ana\"\n\u{7}", "roleName": "boss \"quoted\"",
+                "externalId": "x-1", "grade": "R2", "desk": 42, "displayName": "Ana \\ \"Ana\"\n\u{7}", "roleName": "boss \"quoted\"",
                 "emails": [{"value": "ana@example.org", "type": "work"}],
                 "urn:example:weights": {"weight": 0.1, "exact": 1.5e-7, "whole": 12345678901234567890_u64},
             }),
         ),
     );
+    run(&server, &[&attribute[..], &["remove", "desk"]].concat());
     let own = [
         "token", "create", "--tenant", name, "--api", "--name", "own",
     ];
@@ -221,6 +232,19 @@ fn a_copy_imported_where_nothing_is_makes_the_same_copy_and_the_same_tenant() {
         let mut client = ScimClient::new(&elsewhere, &full.token);
         let found = client.find("/Users", "emails.value eq \"ANA@example.org\"");
         assert_eq!(found, [full.ids[0].clone()]);
+        let found = client.find("/Users", "grade eq \"r2\"");
+        assert_eq!(found, [full.ids[0].clone()]);
+        let again = [
+            "attribute",
+            "--tenant",
+            NAME,
+            "add",
+            "desk",
+            "--type",
+            "integer",
+        ];
+        run(&elsewhere, &again);
+        assert_eq!(client.get(&format!("/Users/{}", full.ids[0]))["desk"], 42);
         client.create("/Users", &user("new", json!({})));
         let first: Value = serde_json::from_str(copy.lines().next().unwrap()).unwrap();
         let last = first["last_event"].as_i64().unwrap();
