@@ -10,7 +10,7 @@ use crate::http::request::Response;
 use crate::manage::attributes::{self, Declared};
 use crate::scim::ScimError;
 use crate::scim::declare::Declaration;
-use crate::scim::schema::Kind;
+use crate::scim::schema::{Kind, Type};
 use crate::store::{Snapshot, TenantId};
 
 const HERE: &str = "/settings/provisioning";
@@ -53,7 +53,12 @@ fn row(declaration: &Declaration) -> Value {
         words,
         several => declaration.attribute.multi_valued,
         required => declaration.attribute.required,
-        exact => declaration.attribute.case_exact,
+        compared => match (declaration.attribute.data_type, declaration.attribute.case_exact) {
+            (Type::String, false) => "whatever the case",
+            (Type::String | Type::Reference | Type::Binary, _) => "exactly",
+            (Type::Complex, _) => "part by part",
+            _ => "by value",
+        },
         matching => declaration.matching,
         unique => declaration.is_unique(),
         built_in => declaration.is_built_in(),
