@@ -179,9 +179,12 @@ pub(super) fn slowed(visitor: &Visitor<'_>, email: &str) -> std::result::Result<
         })
 }
 
-/// Forgets the tries for an account: this one was right.
+/// Forgets the tries for an account, and takes back what its address was counted for: this one was right.
 pub(super) fn trusted(visitor: &Visitor<'_>, email: &str) {
-    visitor.app.throttle.succeeded(&Key::Account(fold(email)));
+    visitor.app.throttle.succeeded(
+        &Key::Account(fold(email)),
+        &Key::address(visitor.head.address),
+    );
 }
 
 /// `/sign-in/link/…`: shown first, so that whatever looks at links in mails does not use it up.

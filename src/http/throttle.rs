@@ -110,10 +110,17 @@ impl Throttle {
         Ok(())
     }
 
-    /// Forgets the tries under a key: this one was right.
-    pub(super) fn succeeded(&self, key: &Key) {
+    /// Forgets the tries for an account: this one was right. To its address it gives back this one alone: else a whole
+    /// office would wait after its twentieth sign-in, or whoever has an account could try others without end.
+    pub(super) fn succeeded(&self, account: &Key, address: &Key) {
         let mut tries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tries.remove(key);
+        tries.remove(account);
+        if let Some(of_address) = tries.get_mut(address) {
+            of_address.count = of_address.count.saturating_sub(1);
+            if of_address.count <= address.limits().0 {
+                of_address.until = of_address.last;
+            }
+        }
     }
 }
 
@@ -141,9 +148,30 @@ mod tests {
             );
             now += expected as i64;
         }
-        throttle.succeeded(&keys[0]);
+        throttle.succeeded(&keys[0], &Key::Address([192, 0, 2, 1].into()));
         throttle.attempt(&keys, at(now)).unwrap();
         throttle.attempt(&keys, at(now)).unwrap();
+    }
+
+    #[test]
+    fn an_office_signs_in_from_one_address_unless_somebody_there_guesses() {
+        let throttle = Throttle::default();
+        let address = Key::Address([192, 0, 2, 1].into());
+        let sign_in = |name: u32| {
+            let account = Key::Account(name.to_string());
+            throttle
+                .attempt(&[account.clone(), address.clone()], at(0))
+                .map(|()| throttle.succeeded(&account, &address))
+        };
+        for name in 0..100 {
+            sign_in(name).unwrap();
+        }
+        // One's own right password gives nothing back of the tries for others.
+        for name in 100..121 {
+            let wrong = [Key::Account(name.to_string()), address.clone()];
+            throttle.attempt(&wrong, at(0)).unwrap();
+        }
+        assert_eq!(sign_in(0), Err(Duration::from_secs(1)));
     }
 
     #[test]
