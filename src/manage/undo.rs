@@ -25,30 +25,31 @@ use crate::store::{Snapshot, TenantId, Tx, archive as archived, settings, teams}
 /// The events that count as removals.
 const REMOVALS: [&str; 3] = ["user.deactivated", "user.deleted", "team.deleted"];
 
-/// After a client's change of this kind: marks the tenant if there were unusually many within the last hour.
+/// After a client's change of this kind: marks the tenant if there were unusually many within the last hour, and gives
+/// the line for the server's log then, which is the caller's to write: a rehearsal has none.
 pub fn watch(
     tx: &Tx<'_>,
     tenant: TenantId,
     actor: &str,
     kind: Kind,
     change: &'static str,
-) -> Result<()> {
+) -> Result<Option<String>> {
     if !REMOVALS.contains(&change) || removals::unusual_since(tx, tenant)?.is_some() {
-        return Ok(());
+        return Ok(None);
     }
     let (removed, left) = removals::recent(tx, tenant, kind, brake::WINDOW)?;
     if !brake::is_unusual(removed, left, settings::read(tx, tenant)?.removals) {
-        return Ok(());
+        return Ok(None);
     }
     removals::set_unusual(tx, tenant, true)?;
     let what = by_kind(kind, "users", "teams");
-    log::warn!(
+    let after = json!({"what": what, "removed": removed, "left": left});
+    marked(tx, tenant, actor, "removals.unusual", Some(&after))?;
+    Ok(Some(format!(
         "tenant {}: {actor} removed {removed} {what} within an hour, {left} are left: nothing is purged until \
          `rollcall tenant set --removals usual`",
         tenant.0
-    );
-    let after = json!({"what": what, "removed": removed, "left": left});
-    marked(tx, tenant, actor, "removals.unusual", Some(&after))
+    )))
 }
 
 /// Takes a tenant's mark away, so that purging goes on; false where it had none.

@@ -429,5 +429,9 @@ fn changed(
     if ["user.deactivated", "user.deleted"].contains(&kind) {
         sessions::end_with(tx, call.tenant, &call.actor(), stored)?;
     }
-    undo::watch(tx, call.tenant, &call.actor(), stored.kind, kind)
+    let unusual = undo::watch(tx, call.tenant, &call.actor(), stored.kind, kind)?;
+    if let Some(words) = unusual.filter(|_| call.rehearsal.is_none()) {
+        log::warn!("{words}");
+    }
+    Ok(())
 }

@@ -375,6 +375,26 @@ fn the_command_of_a_line_is_one_word_for_each_thing_whatever_is_in_it() {
 }
 
 #[test]
+fn a_dry_run_of_a_removal_raises_no_alarm() {
+    let (server, mut client, mut browser) = contoso();
+    let ana = client.create("/Users", &user("ana"));
+    let path = format!("/Users/{ana}");
+    client.expect(204, "DELETE", &path, None);
+    assert_eq!(client.create("/Users", &user("ana")), ana);
+    run(
+        &server,
+        &["tenant", "set", "contoso", "--removal-count", "0"],
+    );
+    let line = open(&mut browser, &format!("{LOG}?outcome=done&deed=delete"));
+    browser.post(&line, &[("do", "rehearse")]);
+    assert!(browser.page.contains("Done 204</span>"), "{}", browser.page);
+    let alarm = "within an hour";
+    assert!(!server.stderr().contains(alarm), "{}", server.stderr());
+    client.expect(204, "DELETE", &path, None);
+    assert!(server.stderr().contains(alarm), "{}", server.stderr());
+}
+
+#[test]
 fn a_dry_run_says_what_would_be_now_and_changes_nothing() {
     let (server, mut client, mut browser) = contoso();
     let ana = client.create("/Users", &user("ana"));
