@@ -1,5 +1,7 @@
 //! A team as one JSON document, out and in again; and what a team owns, on its way to another.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::archive::{self, changed, joined};
@@ -91,10 +93,11 @@ pub fn import(tx: &Tx<'_>, tenant: TenantId, actor: &str, copy: &Value) -> Resul
     changed(tx, tenant, actor, "team.created", &team, None)?;
     let mut missing = Vec::new();
     let mut live = Vec::new();
+    let mut seen = HashSet::new();
     for member in list(copy, "members") {
         let (id, user_name) = (text(member, "id"), text(member, "userName"));
         match team_copies::join(tx, tenant, &team, id, user_name)? {
-            Some((id, true)) if !live.contains(&id) => live.push(id),
+            Some((id, true)) if seen.insert(id.clone()) => live.push(id),
             Some(_) => {}
             None => missing.push(user_name.to_owned()),
         }
