@@ -259,12 +259,44 @@ fn what_is_dangerous_asks_for_the_password_again() {
         "UPDATE session SET authenticated = authenticated - 700000",
     );
     let id = id_of(&server, "acme", &token);
-    for action in ["revoke", "disable"] {
+    for action in ["revoke", "disable", "create", "rotate"] {
         browser.get(PAGE);
-        browser.post(PAGE, &[("do", action), ("id", &id)]);
+        let fields = [
+            ("do", action),
+            ("id", &id),
+            ("label", "mine"),
+            ("expires", "never"),
+        ];
+        browser.post(PAGE, &fields);
         browser.must_show("Confirm that it is you");
         ScimClient::new(&server, &token).get("/Users");
     }
+    // Whoever finds a browser alone shall neither take a token along, nor open an app, nor shorten the log.
+    for (page, fields) in [
+        (
+            "/settings/apps",
+            [("do", "create"), ("label", "mine"), ("scope", "read")],
+        ),
+        (
+            "/settings/hosts",
+            [("do", "save"), ("host", "wiki.example"), ("role", "")],
+        ),
+        (
+            "/settings/log",
+            [("log_days", "1"), ("keep_bodies", "on"), ("do", "keep")],
+        ),
+    ] {
+        browser.get(page);
+        browser.post(page, &fields);
+        browser.must_show("Confirm that it is you");
+    }
+    // A pause is not dangerous, nor is a log that is kept for longer.
+    browser.get(PAGE);
+    browser.post(PAGE, &[("do", "pause")]);
+    browser.must_show("Provisioning is paused");
+    browser.get("/settings/log");
+    browser.post("/settings/log", &[("log_days", "400")]);
+    browser.must_show("Lines are kept for 400 days");
 }
 
 #[test]

@@ -21,6 +21,10 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
     if !visit.is_post() {
         return show(visit, None);
     }
+    // A token outlives the session that it was made in, so making one asks as well.
+    if let Some(ask) = visit.asks()? {
+        return Ok(ask);
+    }
     let tenant = visit.tenant.id;
     match visit.form.get("do") {
         "create" => match create(visit) {
@@ -28,9 +32,6 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
             refused => visit.then(refused, HERE, |_| String::new()),
         },
         "revoke" => {
-            if let Some(ask) = visit.asks()? {
-                return Ok(ask);
-            }
             let id: i64 = visit.form.get("id").parse().unwrap_or_default();
             let revoked = visit.change(move |tx, actor| {
                 let token = shown::named(tx, tenant, TokenKind::Api, id)?;

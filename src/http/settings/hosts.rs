@@ -19,6 +19,10 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
     if !visit.is_post() {
         return show(visit);
     }
+    // It says who is let in to an app.
+    if let Some(ask) = visit.asks()? {
+        return Ok(ask);
+    }
     let tenant = visit.tenant.id;
     let host = visit.form.get("host").to_owned();
     match visit.form.get("do") {

@@ -215,7 +215,13 @@ impl Visit<'_> {
         let account = self.look(|snapshot| stored_accounts::get(snapshot, self.tenant.id, id))?;
         let password = self.form.raw("confirm_password");
         let mut trouble = String::new();
-        if !password.is_empty() {
+        if account
+            .as_ref()
+            .is_some_and(|account| account.password.is_none())
+        {
+            "You have no password yet: set one on the page /me, then repeat this."
+                .clone_into(&mut trouble);
+        } else if !password.is_empty() {
             let email = account
                 .as_ref()
                 .map_or("", |account| account.email.as_str());

@@ -26,9 +26,16 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
     if !visit.is_post() {
         return show(visit, None);
     }
+    let asked = visit.form.get("do");
+    // A token outlives the session that it was made in, so making one asks as well. A pause is taken back at once.
+    if !["pause", "resume"].contains(&asked)
+        && let Some(ask) = visit.asks()?
+    {
+        return Ok(ask);
+    }
     let tenant = visit.tenant.id;
     let id: i64 = visit.form.get("id").parse().unwrap_or_default();
-    match visit.form.get("do") {
+    match asked {
         "enable" | "create" => make(visit),
         "rotate" => {
             let secret = Secret::generate(TokenKind::Scim)?;
@@ -40,9 +47,6 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
             shown_once(visit, made)
         }
         "revoke" => {
-            if let Some(ask) = visit.asks()? {
-                return Ok(ask);
-            }
             let revoked = visit.change(move |tx, actor| {
                 let token = shown::named(tx, tenant, TokenKind::Scim, id)?;
                 manage::tokens::revoke(tx, tenant, actor, token.id)?;
@@ -56,9 +60,6 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
             })
         }
         "disable" => {
-            if let Some(ask) = visit.asks()? {
-                return Ok(ask);
-            }
             let disabled = visit.change(move |tx, actor| {
                 manage::tokens::revoke_all(tx, tenant, actor, TokenKind::Scim)
             });
