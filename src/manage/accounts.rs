@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::scim::ScimError;
 use crate::store::accounts::{self, Account};
 use crate::store::events::{self, Event};
-use crate::store::sessions::{self, Holder};
+use crate::store::sessions::{self, Holder, Link};
+use crate::store::tokens::TokenHash;
 use crate::store::{TenantId, Tx};
 
 /// `text` without white space around it, if it can be an e-mail address; else a refusal that says so.
@@ -79,6 +80,13 @@ pub fn set_break_glass(
         false => "account.unexempted",
     };
     told(tx, actor, kind, account)
+}
+
+/// Makes a link that signs in as this account once; `hash` is that of its secret. Told, for who has it acts in another's name.
+pub fn make_link(tx: &Tx<'_>, actor: &str, account: &Account, hash: &TokenHash) -> Result<()> {
+    let link = Link::SignIn(account.tenant, Holder::Account(account.id));
+    sessions::create_link(tx, &link, hash)?;
+    told(tx, actor, "account.link_made", account)
 }
 
 /// Removes it, with its sessions.

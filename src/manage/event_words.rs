@@ -227,6 +227,7 @@ impl Telling<'_> {
                 format!(" {verb} the token “{}”", label.unwrap_or_default())
             }
             ("account", "created") => format!(" made the local account {}", email()),
+            ("account", "link_made") => format!(" made a sign-in link for {}", email()),
             ("account", "password_changed") => format!(" changed the password of {}", email()),
             ("account", "exempted") => format!(" made {} a break-glass account", email()),
             ("account", "unexempted") => {

@@ -14,6 +14,7 @@ use crate::error::{Doing, Result};
 pub const KINDS: &[&str] = &[
     "account.created",
     "account.exempted",
+    "account.link_made",
     "account.password_changed",
     "account.removed",
     "account.signed_in",

@@ -476,9 +476,19 @@ fn accounts_are_managed_on_their_page_within_their_tenant() {
     admin.must_show("The account eve@example.org is removed.");
     eve.get("/settings");
     assert!(eve.path.starts_with("/sign-in"));
-    // What can't be taken back easily asks again who it is, and then does it.
+    // What can't be taken back easily asks again who it is, and then does it; who has no password yet is told so.
     run(&server, &["account", "reset", "admin-0@example.org"]);
     let mut admin = Browser::sign_in(&server, "acme");
+    let stale = "UPDATE session SET authenticated = authenticated - 700000";
+    let fresh = "UPDATE session SET authenticated = authenticated + 700000";
+    sql(&server, stale);
+    admin.get("/settings/accounts");
+    admin.post(
+        "/settings/accounts",
+        &[("do", "create"), ("email", "zoe@example.org")],
+    );
+    admin.must_show("have no password yet");
+    sql(&server, fresh);
     admin.get("/me");
     admin.post("/me", &[("do", "password"), ("new", PASSWORD)]);
     sql(
@@ -501,6 +511,9 @@ fn accounts_are_managed_on_their_page_within_their_tenant() {
     admin.post("/settings/accounts", &right);
     admin.must_show("This link signs in as");
     assert!(run(&server, &["account", "list"]).contains("zoe+a@example.org"));
+    // Who has the link acts in another's name, so it is told who made it.
+    admin.get("/settings/events");
+    admin.must_show("made a sign-in link for zoe+a@example.org");
 }
 
 #[test]

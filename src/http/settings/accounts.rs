@@ -9,7 +9,7 @@ use crate::http::request::Response;
 use crate::manage;
 use crate::scim::ScimError;
 use crate::store::accounts::{self, Account};
-use crate::store::sessions::{self, Holder, Link};
+use crate::store::sessions::{self, Holder};
 use crate::store::tokens::{Secret, TokenHash};
 use crate::store::{TenantId, Tx};
 
@@ -120,10 +120,9 @@ fn create(visit: &Visit<'_>) -> Result<Response> {
 fn link(visit: &Visit<'_>, id: i64) -> Result<Response> {
     let tenant = visit.tenant.id;
     let secret = Secret::random()?;
-    let made = visit.change(move |tx, _| {
+    let made = visit.change(move |tx, actor| {
         let account = found(tx, tenant, id)?;
-        let link = Link::SignIn(tenant, Holder::Account(account.id));
-        sessions::create_link(tx, &link, &TokenHash::of(secret.reveal()))?;
+        manage::accounts::make_link(tx, actor, &account, &TokenHash::of(secret.reveal()))?;
         Ok((secret, account.email))
     });
     match made {
