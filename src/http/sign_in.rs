@@ -382,7 +382,15 @@ fn change_password(visitor: &Visitor<'_>, session: Session) -> Result<()> {
     // Who came by a link has shown enough, and may have forgotten the old one.
     let has_password = account.password.is_some();
     let age = now.duration_since(session.created);
-    let by_link = session.method == "link" && age < jiff::SignedDuration::from_mins(10);
+    let is_recent = age < jiff::SignedDuration::from_mins(10);
+    let by_link = session.method == "link" && is_recent;
+    if !has_password && !is_recent {
+        return Err(ScimError::invalid_value(
+            "You signed in more than 10 minutes ago, and there is no old password to show that it is you. Sign in by a \
+             new link, then set the password: rollcall account sign-in-link EMAIL",
+        )
+        .into());
+    }
     if has_password && !by_link {
         slowed(visitor, &account.email).map_err(ScimError::invalid_value)?;
         let old = visitor.form.raw("old");

@@ -111,6 +111,31 @@ fn a_password_opens_its_account_alone_and_every_refusal_reads_the_same() {
 }
 
 #[test]
+fn a_first_password_needs_a_sign_in_of_late() {
+    let server = Server::start();
+    run(&server, &["tenant", "create", "acme"]);
+    let mut browser = Browser::sign_in(&server, "acme");
+    sql(
+        &server,
+        "UPDATE session SET created = created - 700000, authenticated = authenticated - 700000",
+    );
+    let fields = [("do", "password"), ("new", PASSWORD)];
+    browser.get("/me");
+    browser.post("/me", &fields);
+    browser.must_show("Sign in by a new link");
+    let (status, _) = sign_in(&server, "admin-0@example.org", PASSWORD);
+    assert_eq!(status, 403);
+    let mut browser = Browser::new(&server);
+    let link = run(&server, &["account", "sign-in-link", "admin-0@example.org"]);
+    let path = &link[link.find("/sign-in/link/").unwrap()..];
+    browser.get(path);
+    browser.post(path, &[]);
+    browser.get("/me");
+    browser.post("/me", &fields);
+    browser.must_show("The password is changed.");
+}
+
+#[test]
 fn a_new_password_needs_the_old_one() {
     let server = Server::start();
     let mut browser = set_up(&server);

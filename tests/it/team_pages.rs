@@ -206,6 +206,38 @@ fn what_governs_the_archive_is_saved_or_refused_with_a_reason() {
 }
 
 #[test]
+fn a_weaker_brake_and_a_shorter_archive_ask_who_it_is() {
+    let server = Server::start();
+    Tenant::create(&server, "acme");
+    let mut browser = Browser::sign_in(&server, "acme");
+    let conn = rusqlite::Connection::open(server.data().join("rollcall.db")).unwrap();
+    conn.busy_timeout(crate::support::PATIENCE).unwrap();
+    conn.execute_batch("UPDATE session SET authenticated = authenticated - 700000")
+        .unwrap();
+    for (days, count, percent, asks) in [
+        ("29", "20", "25", true),
+        ("30", "21", "25", true),
+        ("30", "20", "26", true),
+        ("31", "19", "24", false),
+    ] {
+        let fields = [
+            ("do", "settings"),
+            ("retention_days", days),
+            ("returning_team", "revive"),
+            ("removal_count", count),
+            ("removal_percent", percent),
+        ];
+        browser.get("/settings/teams");
+        browser.post("/settings/teams", &fields);
+        browser.must_show(if asks {
+            "Confirm that it is you"
+        } else {
+            "Saved."
+        });
+    }
+}
+
+#[test]
 fn while_removals_are_unusual_the_archive_says_that_it_keeps_all() {
     let server = Server::start();
     let tenant = Tenant::create(&server, "acme");

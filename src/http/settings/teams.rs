@@ -133,8 +133,8 @@ fn save(visit: &Visit<'_>) -> Result<Response> {
         })
     };
     let wanted = (|| {
-        let mut wanted = visit.look(|snapshot| settings::read(snapshot, tenant))?;
-        let before = wanted.retention_days;
+        let before = visit.look(|snapshot| settings::read(snapshot, tenant))?;
+        let mut wanted = before;
         wanted.retention_days = number("retention_days", "The time that what was removed is kept")?;
         wanted.removals.count = number("removal_count", "The number of removals")?.into();
         wanted.removals.percent = number("removal_percent", "The share of removals")?.into();
@@ -148,10 +148,11 @@ fn save(visit: &Visit<'_>) -> Result<Response> {
         Ok(wanted) => wanted,
         Err(refused) => return visit.then(Err(refused), HERE, |()| String::new()),
     };
-    // The next purge takes what is older than the new time: not easily taken back.
-    if wanted.retention_days < before
-        && let Some(ask) = visit.asks()?
-    {
+    // The next purge takes what is older than the new time, and a weaker brake lets it: not easily taken back.
+    let is_weaker = wanted.retention_days < before.retention_days
+        || wanted.removals.count > before.removals.count
+        || wanted.removals.percent > before.removals.percent;
+    if is_weaker && let Some(ask) = visit.asks()? {
         return Ok(ask);
     }
     let saved = visit.change(move |tx, actor| {
