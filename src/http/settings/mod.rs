@@ -219,7 +219,8 @@ impl Visit<'_> {
             .as_ref()
             .is_some_and(|account| account.password.is_none())
         {
-            "You have no password yet: set one on the page /me, then repeat this."
+            "You have no password yet. Sign in by a new link (rollcall account sign-in-link EMAIL), set one on the page \
+             /me, then repeat this."
                 .clone_into(&mut trouble);
         } else if !password.is_empty() {
             let email = account
