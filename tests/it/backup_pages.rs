@@ -296,10 +296,7 @@ fn who_signed_in_long_ago_is_asked_for_the_password_first() {
     let made = listed(&backups).pop().unwrap();
     let file = format!("{PAGE}/{made}");
     for (path, action) in [(PAGE, "make"), (PAGE, "export"), (&file, "")] {
-        let conn = rusqlite::Connection::open(server.data().join("rollcall.db")).unwrap();
-        conn.busy_timeout(PATIENCE).unwrap();
-        conn.execute_batch("UPDATE session SET authenticated = authenticated - 700000")
-            .unwrap();
+        server.sql("UPDATE session SET authenticated = authenticated - 700000");
         let before = happened(&server, "acme", KINDS);
         browser.get(PAGE);
         browser.post(path, &[("do", action)]);

@@ -3,19 +3,11 @@
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::support::{PATIENCE, Server};
+use crate::support::Server;
 use crate::tenant::{Tenant, group, run, user};
 
 const PAGE: &str = "/settings/danger";
 const PASSWORD: &str = "four unrelated words";
-
-/// Runs SQL on the database beside the server.
-#[track_caller]
-fn sql(server: &Server, statement: &str) {
-    let conn = rusqlite::Connection::open(server.data().join("rollcall.db")).unwrap();
-    conn.busy_timeout(PATIENCE).unwrap();
-    conn.execute_batch(statement).unwrap();
-}
 
 #[track_caller]
 fn does(browser: &mut Browser, action: &str, field: (&str, &str)) {
@@ -69,10 +61,7 @@ fn deleting_needs_the_typed_name_and_a_fresh_sign_in_and_spares_others() {
         does(&mut browser, "delete", ("confirm", typed));
         browser.must_show("Nothing was done");
     }
-    sql(
-        &server,
-        "UPDATE session SET authenticated = authenticated - 700000",
-    );
+    server.sql("UPDATE session SET authenticated = authenticated - 700000");
     does(&mut browser, "delete", ("confirm", "acme"));
     browser.must_show("Confirm that it is you");
     let wrong = [
@@ -121,10 +110,7 @@ fn purging_empties_this_tenants_archive_but_not_while_removals_are_unusual() {
     browser.must_show("(people: 2, teams: 1), with memberships");
     does(&mut browser, "purge", ("confirm", "ACME"));
     browser.must_show("Nothing was done");
-    sql(
-        &server,
-        "UPDATE tenant SET unusual_since = 1700000000000 WHERE name = 'acme'",
-    );
+    server.sql("UPDATE tenant SET unusual_since = 1700000000000 WHERE name = 'acme'");
     does(&mut browser, "purge", ("confirm", "acme"));
     browser.must_show("Removals were unusual, so nothing more is purged");
     browser.must_show("so nothing is purged. Look at");
@@ -155,16 +141,10 @@ fn everybody_elses_sessions_end_in_this_tenant_alone() {
     browser.get(PAGE);
     browser.must_show("Other sessions now: 2.");
     // It is not asked for the name, but for who it is.
-    sql(
-        &server,
-        "UPDATE session SET authenticated = authenticated - 700000 WHERE tenant = 1",
-    );
+    server.sql("UPDATE session SET authenticated = authenticated - 700000 WHERE tenant = 1");
     does(&mut browser, "sessions", ("x", ""));
     browser.must_show("Confirm that it is you");
-    sql(
-        &server,
-        "UPDATE session SET authenticated = authenticated + 700000 WHERE tenant = 1",
-    );
+    server.sql("UPDATE session SET authenticated = authenticated + 700000 WHERE tenant = 1");
     does(&mut browser, "sessions", ("x", ""));
     browser.must_show("2 sessions are ended.");
     browser.must_show("Nobody else is signed in now.");

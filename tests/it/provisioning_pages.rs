@@ -61,14 +61,6 @@ fn look_for(browser: &mut Browser, words: &str) {
     browser.must_show(words);
 }
 
-/// Runs SQL on the database beside the server.
-#[track_caller]
-fn sql(server: &Server, statement: &str) {
-    let conn = rusqlite::Connection::open(server.data().join("rollcall.db")).unwrap();
-    conn.busy_timeout(PATIENCE).unwrap();
-    conn.execute_batch(statement).unwrap();
-}
-
 /// The number of the token whose row begins with this prefix.
 #[track_caller]
 fn id_of(server: &Server, tenant: &str, secret: &str) -> String {
@@ -182,7 +174,7 @@ fn a_token_lasts_as_long_as_was_chosen_and_is_warned_of_at_its_end() {
     ] {
         let statement =
             format!("UPDATE token SET expires = (unixepoch('now') + {days} * 86400 + 60) * 1000");
-        sql(&server, &statement);
+        server.sql(&statement);
         for page in [PAGE, "/settings"] {
             browser.get(page);
             browser.must_show(words);
@@ -254,10 +246,7 @@ fn another_tenants_token_is_out_of_reach() {
 #[test]
 fn what_is_dangerous_asks_for_the_password_again() {
     let (server, mut browser, token) = connected();
-    sql(
-        &server,
-        "UPDATE session SET authenticated = authenticated - 700000",
-    );
+    server.sql("UPDATE session SET authenticated = authenticated - 700000");
     let id = id_of(&server, "acme", &token);
     for action in ["revoke", "disable", "create", "rotate"] {
         browser.get(PAGE);

@@ -41,14 +41,6 @@ fn sign_in(server: &Server, email: &str, password: &str) -> (u16, Browser) {
     (answer.status, browser)
 }
 
-/// Runs SQL on the database beside the server.
-#[track_caller]
-fn sql(server: &Server, statement: &str) {
-    let conn = rusqlite::Connection::open(server.data().join("rollcall.db")).unwrap();
-    conn.busy_timeout(crate::support::PATIENCE).unwrap();
-    conn.execute_batch(statement).unwrap();
-}
-
 #[test]
 fn the_set_up_link_makes_tenant_and_account_once_and_in_time() {
     let server = Server::start();
@@ -64,9 +56,9 @@ fn the_set_up_link_makes_tenant_and_account_once_and_in_time() {
         assert_eq!(browser.post(&path, &fields).status, 400);
         browser.must_show(trouble);
     }
-    sql(&server, "UPDATE link SET expires = expires - 1800000");
+    server.sql("UPDATE link SET expires = expires - 1800000");
     assert_eq!(browser.get(&path).status, 410);
-    sql(&server, "UPDATE link SET expires = expires + 1800000");
+    server.sql("UPDATE link SET expires = expires + 1800000");
     browser.get(&path);
     let fields = [
         ("tenant", "acme"),
@@ -115,8 +107,7 @@ fn a_first_password_needs_a_sign_in_of_late() {
     let server = Server::start();
     run(&server, &["tenant", "create", "acme"]);
     let mut browser = Browser::sign_in(&server, "acme");
-    sql(
-        &server,
+    server.sql(
         "UPDATE session SET created = created - 700000, authenticated = authenticated - 700000",
     );
     let fields = [("do", "password"), ("new", PASSWORD)];
@@ -351,10 +342,10 @@ fn sessions_end_when_they_are_idle_old_or_ended_elsewhere() {
             "created = created + 604860000",
         ),
     ] {
-        sql(&server, &format!("UPDATE session SET {change}"));
+        server.sql(&format!("UPDATE session SET {change}"));
         second.get("/settings");
         assert!(second.path.starts_with("/sign-in"), "{change}");
-        sql(&server, &format!("UPDATE session SET {back}"));
+        server.sql(&format!("UPDATE session SET {back}"));
         second.get("/settings");
         assert_eq!(second.path, "/settings", "{back}");
     }
@@ -506,20 +497,17 @@ fn accounts_are_managed_on_their_page_within_their_tenant() {
     let mut admin = Browser::sign_in(&server, "acme");
     let stale = "UPDATE session SET authenticated = authenticated - 700000";
     let fresh = "UPDATE session SET authenticated = authenticated + 700000";
-    sql(&server, stale);
+    server.sql(stale);
     admin.get("/settings/accounts");
     admin.post(
         "/settings/accounts",
         &[("do", "create"), ("email", "zoe@example.org")],
     );
     admin.must_show("have no password yet");
-    sql(&server, fresh);
+    server.sql(fresh);
     admin.get("/me");
     admin.post("/me", &[("do", "password"), ("new", PASSWORD)]);
-    sql(
-        &server,
-        "UPDATE session SET authenticated = authenticated - 700000",
-    );
+    server.sql("UPDATE session SET authenticated = authenticated - 700000");
     admin.get("/settings/accounts");
     let fields = [("do", "create"), ("email", "zoe+a@example.org")];
     admin.post("/settings/accounts", &fields);

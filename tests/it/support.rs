@@ -187,6 +187,14 @@ impl Server {
         command.output().expect("the program starts")
     }
 
+    /// Runs SQL on its database, beside it: what no address can do, as letting time pass.
+    #[track_caller]
+    pub fn sql(&self, statement: &str) {
+        let conn = rusqlite::Connection::open(self.folder.join("rollcall.db")).unwrap();
+        conn.busy_timeout(PATIENCE).unwrap();
+        conn.execute_batch(statement).unwrap();
+    }
+
     /// A client that shows the token of [`Server::start_dev`], if there is one.
     pub fn client(&self) -> Client {
         Client {

@@ -210,10 +210,7 @@ fn a_weaker_brake_and_a_shorter_archive_ask_who_it_is() {
     let server = Server::start();
     Tenant::create(&server, "acme");
     let mut browser = Browser::sign_in(&server, "acme");
-    let conn = rusqlite::Connection::open(server.data().join("rollcall.db")).unwrap();
-    conn.busy_timeout(crate::support::PATIENCE).unwrap();
-    conn.execute_batch("UPDATE session SET authenticated = authenticated - 700000")
-        .unwrap();
+    server.sql("UPDATE session SET authenticated = authenticated - 700000");
     for (days, count, percent, asks) in [
         ("29", "20", "25", true),
         ("30", "21", "25", true),
