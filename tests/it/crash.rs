@@ -11,6 +11,9 @@ use crate::bulk::{bulk_request, post};
 use crate::support::Server;
 use crate::tenant::{ScimClient, Tenant, group, json_of, patch_op, text, user};
 
+/// So many directories, and so many crashes of each: 300. A directory that grew on and on would make looking through it
+/// the most of the work.
+const DIRECTORIES: u64 = 15;
 const ROUNDS: u64 = 20;
 const CLIENTS: usize = 8;
 
@@ -27,6 +30,10 @@ struct Acknowledged {
 
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
+    (0..DIRECTORIES).for_each(crash_again_and_again);
+}
+
+fn crash_again_and_again(directory: u64) {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start_in(folder.path());
     let tenant = Tenant::create(&server, "survivor");
@@ -36,9 +43,7 @@ fn what_was_acknowledged_survives_kill_9() {
     );
     let mut all = Acknowledged::default();
     for round in 0..ROUNDS {
-        let clients: Vec<ScimClient> = (0..CLIENTS)
-            .map(|_| ScimClient::new(&server, &token))
-            .collect();
+        let clients: Vec<ScimClient> = (0..CLIENTS).map(|_| connected(&server, &token)).collect();
         let start = Barrier::new(CLIENTS + 1);
         let (start, path) = (&start, &format!("/Groups/{team}"));
         std::thread::scope(|scope| {
@@ -54,7 +59,9 @@ fn what_was_acknowledged_survives_kill_9() {
                 .collect();
             start.wait();
             // Not a wait for something to happen: this is the moment of the crash, another one in each round.
-            std::thread::sleep(Duration::from_millis(20 + round * 37 % 131));
+            std::thread::sleep(Duration::from_millis(
+                5 + (round * 37 + directory * 11) % 61,
+            ));
             server.kill();
             for writer in writers {
                 all.extend(writer.join().unwrap());
@@ -80,7 +87,7 @@ fn a_bulk_request_is_there_whole_or_not_at_all() {
     let token = Tenant::create(&server, "survivor").token;
     let mut acknowledged = 0;
     for round in 0..6 {
-        let mut client = ScimClient::new(&server, &token);
+        let mut client = connected(&server, &token);
         let writer = std::thread::spawn(move || {
             (0..)
                 .take_while(|request| {
@@ -112,12 +119,22 @@ fn a_bulk_request_is_there_whole_or_not_at_all() {
     assert_sound(folder.path());
 }
 
+/// A client whose connection is there, so that a server that vanishes is only that.
+fn connected(server: &Server, token: &str) -> ScimClient {
+    let mut client = ScimClient::new(server, token);
+    client.get("/Users?count=0");
+    client
+}
+
 /// Creates users, puts them into the group, takes every third out again and counts in their titles, until the server
 /// is gone.
 fn write_until_the_end(mut client: ScimClient, team: &str, prefix: &str) -> Acknowledged {
     let mut done = Acknowledged::default();
     for number in 0.. {
-        let body = user(&format!("{prefix}-{number}"), json!({"title": "0"}));
+        let body = user(
+            &format!("{prefix}-{number}"),
+            json!({"title": "0", "nickName": "0"}),
+        );
         let Some(created) = send(&mut client, "POST", "/Users", &body) else {
             break;
         };
@@ -138,8 +155,8 @@ fn write_until_the_end(mut client: ScimClient, team: &str, prefix: &str) -> Ackn
             done.joined.insert(id.clone());
         }
         for title in 1..3 {
-            let set =
-                patch_op(json!([{"op": "Replace", "path": "title", "value": title.to_string()}]));
+            let both = json!({"title": title.to_string(), "nickName": title.to_string()});
+            let set = patch_op(json!([{"op": "Replace", "value": both}]));
             if send(&mut client, "PATCH", &format!("/Users/{id}"), &set).is_none() {
                 return done;
             }
@@ -150,7 +167,7 @@ fn write_until_the_end(mut client: ScimClient, team: &str, prefix: &str) -> Ackn
 }
 
 /// The answer's JSON, or `None` where the connection broke. A refusal is a failure of the test.
-fn send(client: &mut ScimClient, method: &str, path: &str, body: &Value) -> Option<Value> {
+pub fn send(client: &mut ScimClient, method: &str, path: &str, body: &Value) -> Option<Value> {
     let answer = client
         .try_bytes(method, path, Some(body.to_string().as_bytes()))
         .ok()?;
@@ -177,6 +194,10 @@ impl Acknowledged {
             let user = users
                 .get(id)
                 .unwrap_or_else(|| panic!("round {round}: user {id} is lost"));
+            assert_eq!(
+                user["title"], user["nickName"],
+                "round {round}: half a PATCH"
+            );
             let found: usize = text(&user["title"]).parse().unwrap();
             assert!(
                 (*title..=title + 1).contains(&found),
@@ -211,7 +232,7 @@ impl Acknowledged {
 
 /// Asks SQLite itself, beside the running server.
 #[track_caller]
-fn assert_sound(folder: &std::path::Path) {
+pub fn assert_sound(folder: &std::path::Path) {
     let file =
         Connection::open_with_flags(folder.join("rollcall.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)
             .unwrap();

@@ -42,6 +42,7 @@ mod openapi; // static/openapi.json against what is served
 mod pages; // all settings pages at once: markup, forms from elsewhere, other tenants
 mod patches; // what PATCH does: data/patch/*.json
 mod people_pages; // the settings' pages of people: search, paging, one person, what can be done
+mod power_loss; // the disk as a power cut leaves it, at hundreds of moments
 mod provisioning_pages; // connecting a provider and apps on the settings pages
 mod random_bulk; // random bulk requests do what the same requests do one by one
 mod random_life; // random lives: the feed tells all, the archive keeps all, roles are as explained

@@ -59,6 +59,14 @@ impl Server {
         Server::run(program, Some(folder), options)
     }
 
+    /// Starts it on such a folder, with these variables in its environment.
+    #[track_caller]
+    pub fn start_in_with_environment(folder: &Path, variables: &[(&str, &Path)]) -> Server {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+        program.envs(variables.iter().copied());
+        Server::run(program, Some(folder), &[])
+    }
+
     /// Starts it with more options, and an empty data folder.
     #[track_caller]
     pub fn start_with(options: &[&str]) -> Server {
