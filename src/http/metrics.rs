@@ -3,7 +3,7 @@
 //! A request adds to a few atomic numbers and takes no lock. What the database knows is asked for when somebody looks.
 //! It has a listener of its own, because it names tenants and needs no token: keep that one on an inner address.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::scim::schema::Kind;
 use crate::store::tenants::{self, Tenant};
 use crate::store::tokens::{self, State, TokenKind};
-use crate::store::{Snapshot, removals};
+use crate::store::{BATCH_SIZES, Snapshot, removals};
 
 /// What requests are counted by: coarse, so that nobody can add a series by asking.
 const PLACES: [&str; 12] = [
@@ -198,20 +198,17 @@ impl Page {
 
     fn storage(&self, text: &mut Text) {
         let store = &self.app.store;
+        let name = "rollcall_commit_changes";
+        text.head(
+            name,
+            "histogram",
+            "Transactions by how many changes they hold; many share one when it is busy.",
+        );
+        let batches = store.batches();
+        let buckets = BATCH_SIZES.iter().zip(batches);
+        text.histogram(name, "", buckets, batches.iter().sum(), store.changes());
         let (changes, exchanges) = store.waiting();
         for (name, kind, help, value) in [
-            (
-                "rollcall_commits_total",
-                "counter",
-                "Transactions that changed something.",
-                store.commits(),
-            ),
-            (
-                "rollcall_committed_changes_total",
-                "counter",
-                "Changes in these; many share one when it is busy.",
-                store.changes(),
-            ),
             (
                 "rollcall_lost_transactions_total",
                 "counter",
@@ -275,24 +272,13 @@ fn requests(metrics: &Metrics, text: &mut Text) {
         if count == 0 {
             continue;
         }
-        let mut sum = 0;
-        for (end, bucket) in BUCKETS.iter().zip(&place.buckets) {
-            sum += get(bucket);
-            let labels = format!("route=\"{route}\",le=\"{}\"", *end as f64 / 1e6);
-            text.line(&format!("{name}_bucket"), &labels, sum.min(count));
-        }
+        let seconds = |micros: &u64| *micros as f64 / 1e6;
+        let buckets = BUCKETS
+            .iter()
+            .map(seconds)
+            .zip(place.buckets.iter().map(get));
         let labels = format!("route=\"{route}\"");
-        text.line(
-            &format!("{name}_bucket"),
-            &format!("{labels},le=\"+Inf\""),
-            count,
-        );
-        text.line(
-            &format!("{name}_sum"),
-            &labels,
-            get(&place.micros) as f64 / 1e6,
-        );
-        text.line(&format!("{name}_count"), &labels, count);
+        text.histogram(name, &labels, buckets, count, seconds(&get(&place.micros)));
     }
 }
 
@@ -452,7 +438,7 @@ impl Text {
         self.0 += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+    fn line(&mut self, name: &str, labels: &str, value: impl Display) {
         let labels = if labels.is_empty() {
             String::new()
         } else {
@@ -462,14 +448,32 @@ impl Text {
         let _ = writeln!(self.0, "{name}{labels} {value}");
     }
 
-    fn single(
+    /// Of `count` values, so many each that are no more than a bucket's end and more than the end before.
+    fn histogram<End: Display>(
         &mut self,
         name: &str,
-        kind: &str,
-        help: &str,
         labels: &str,
-        value: impl std::fmt::Display,
+        buckets: impl Iterator<Item = (End, u64)>,
+        count: u64,
+        sum: impl Display,
     ) {
+        let bucket = format!("{name}_bucket");
+        let and = if labels.is_empty() { "" } else { "," };
+        let mut so_far = 0;
+        for (end, more) in buckets {
+            so_far += more;
+            self.line(
+                &bucket,
+                &format!("{labels}{and}le=\"{end}\""),
+                so_far.min(count),
+            );
+        }
+        self.line(&bucket, &format!("{labels}{and}le=\"+Inf\""), count);
+        self.line(&format!("{name}_sum"), labels, sum);
+        self.line(&format!("{name}_count"), labels, count);
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, labels: &str, value: impl Display) {
         self.head(name, kind, help);
         self.line(name, labels, value);
     }

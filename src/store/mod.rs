@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+pub use self::writer::BATCH_SIZES;
 use crate::error::Result;
 
 pub mod accounts;
@@ -197,6 +198,11 @@ impl Store {
     /// How many changes there were in these.
     pub fn changes(&self) -> u64 {
         self.writer.changes()
+    }
+
+    /// How many commits there were of each of [`BATCH_SIZES`]: with no more changes, and more than the size before.
+    pub fn batches(&self) -> [u64; BATCH_SIZES.len()] {
+        self.writer.batches()
     }
 
     /// How many transactions could not be committed.

@@ -28,6 +28,8 @@ use crate::scim::ScimError;
 
 /// Changes in one transaction at most: the first one mustn't wait long for the last.
 const MAX_CHANGES: usize = 256;
+/// What transactions are counted by: how many changes they hold at most.
+pub const BATCH_SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, MAX_CHANGES];
 /// Exchanges in one transaction at most, for the same reason.
 const MAX_EXCHANGES: usize = 512;
 /// Exchanges that may wait; a body of 1 KB each makes it 4 MiB.
@@ -83,6 +85,7 @@ struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     dropped_exchanges: AtomicU64,
+    batches: [AtomicU64; BATCH_SIZES.len()],
     changes: AtomicU64,
     lost: AtomicU64,
     /// Commits that changed something, and who waits for the next one.
@@ -97,6 +100,8 @@ impl Queue {
     }
 
     fn count_commit(&self, changes: usize) {
+        let size = BATCH_SIZES.iter().position(|most| changes <= *most);
+        self.batches[size.unwrap_or(BATCH_SIZES.len() - 1)].fetch_add(1, Ordering::Relaxed);
         self.changes.fetch_add(changes as u64, Ordering::Relaxed);
         *self.commits.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.committed.notify_all();
@@ -242,6 +247,14 @@ impl Writer {
     /// See [`Store::changes`](super::Store::changes).
     pub fn changes(&self) -> u64 {
         self.queue.changes.load(Ordering::Relaxed)
+    }
+
+    /// See [`Store::batches`](super::Store::batches).
+    pub fn batches(&self) -> [u64; BATCH_SIZES.len()] {
+        self.queue
+            .batches
+            .each_ref()
+            .map(|count| count.load(Ordering::Relaxed))
     }
 
     /// See [`Store::lost`](super::Store::lost).

@@ -127,8 +127,14 @@ fn the_numbers_are_those_of_what_was_done() {
     ] {
         assert_eq!(after.get(&name), expected, "{name}");
     }
-    assert!(after.get("rollcall_commits_total") >= 25.0);
-    assert!(after.get("rollcall_committed_changes_total") >= after.get("rollcall_commits_total"));
+    let commits = after.get("rollcall_commit_changes_count");
+    assert!(commits >= 25.0);
+    assert!(after.get("rollcall_commit_changes_sum") >= commits);
+    // One client, one request after the other.
+    assert_eq!(
+        after.get("rollcall_commit_changes_bucket{le=\"1\"}"),
+        commits
+    );
     assert!(after.get("rollcall_connections") >= 1.0);
     assert!(after.get("process_resident_memory_bytes") > 1e6);
     assert!(after.get(&of("rollcall_last_client_request_seconds", odd)) > 1.7e9);
