@@ -265,7 +265,7 @@ pub fn by_row(snapshot: &Snapshot<'_>, tenant: TenantId, row: i64) -> Result<Opt
         .doing("reading a resource by its row")
 }
 
-/// Writes `document`, version + 1, `last_modified` = `tx.now`.
+/// Writes `document`, version + 1, `last_modified` = `tx.now`, or as it was where the clock has jumped back meanwhile.
 pub fn update(
     tx: &Tx<'_>,
     tenant: TenantId,
@@ -284,6 +284,7 @@ pub(super) fn rewrite(
     condition: &'static str,
 ) -> Result<Stored> {
     let columns = Columns::of(stored.kind, &document)?;
+    let last_modified = tx.now.max(stored.last_modified);
     let version = if columns == Columns::of(stored.kind, &stored.document)? {
         // SQLite would write each index anew of which a column is set, even to what it was.
         tx.conn
@@ -292,7 +293,7 @@ pub(super) fn rewrite(
                  WHERE tenant = ? AND row = ? AND {condition} RETURNING version"
             ))
             .and_then(|mut statement| {
-                statement.query_row((Millis(tx.now), Json(&document), tenant, stored.row), |row| row.get(0))
+                statement.query_row((Millis(last_modified), Json(&document), tenant, stored.row), |row| row.get(0))
             })
     } else {
         tx.conn
@@ -303,7 +304,7 @@ pub(super) fn rewrite(
             ))
             .and_then(|mut statement| {
                 let values = params![
-                    Millis(tx.now),
+                    Millis(last_modified),
                     Json(&document),
                     columns.name_key,
                     columns.display,
@@ -330,7 +331,7 @@ pub(super) fn rewrite(
     Ok(Stored {
         document,
         version,
-        last_modified: tx.now,
+        last_modified,
         id: stored.id.clone(),
         ..*stored
     })

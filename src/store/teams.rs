@@ -171,12 +171,13 @@ fn find(tx: &Tx<'_>, tenant: TenantId, id: &str) -> Result<Option<User>> {
 /// After a membership change: version + 1 and `last_modified` for the group, version + 1 for the members named.
 /// A User's `groups` is computed, so the representation changes and with it the entity tag, but nobody modified it.
 pub fn touch(tx: &Tx<'_>, tenant: TenantId, group: &Stored, members: &[String]) -> Result<Stored> {
+    let last_modified = tx.now.max(group.last_modified);
     let version = tx
         .conn
         .prepare_cached(
             "UPDATE resource SET version = version + 1, last_modified = ? WHERE tenant = ? AND row = ? RETURNING version",
         )
-        .and_then(|mut statement| statement.query_row((Millis(tx.now), tenant, group.row), |row| row.get(0)))
+        .and_then(|mut statement| statement.query_row((Millis(last_modified), tenant, group.row), |row| row.get(0)))
         .doing("touching a group")?;
     let mut touch = tx
         .conn
@@ -187,7 +188,7 @@ pub fn touch(tx: &Tx<'_>, tenant: TenantId, group: &Stored, members: &[String]) 
     }
     Ok(Stored {
         version,
-        last_modified: tx.now,
+        last_modified,
         ..group.clone()
     })
 }
@@ -197,7 +198,7 @@ pub fn touch(tx: &Tx<'_>, tenant: TenantId, group: &Stored, members: &[String]) 
 pub fn touch_group(tx: &Tx<'_>, tenant: TenantId, id: &str) -> Result<()> {
     tx.conn
         .prepare_cached(
-            "UPDATE resource SET version = version + 1, last_modified = ?
+            "UPDATE resource SET version = version + 1, last_modified = max(last_modified, ?)
              WHERE tenant = ? AND id = ? AND deleted_at IS NULL",
         )
         .and_then(|mut statement| statement.execute((Millis(tx.now), tenant, id)))

@@ -7,6 +7,7 @@
 mod authority; // a certificate authority, and clients that trust it
 mod browser; // a browser without JavaScript
 mod directory; // what a client believes the server to hold, held against the server
+mod preload; // libraries that stand between the program and its system
 mod support; // the running binary, and a raw HTTP client
 mod tenant; // a tenant of it, and SCIM in one line for each call
 
@@ -17,6 +18,7 @@ mod backup_pages; // the page of backups: make, download, and whose they are
 mod bad_input; // what no client should send: a clear 4xx, and nothing changes
 mod bulk; // bulk requests: limits, what the log says, what the brake does
 mod cli; // every command beside a running server: output, exit codes, what it changes
+mod clock; // a clock that jumps
 mod connections; // the connection loop in this process: short deadlines, and what a test must cause by itself
 mod crash; // kill -9 amid writing clients
 mod cursors; // cursors over time: restarts, other tenants, old ones, walks while others write

@@ -1,7 +1,7 @@
 //! Power cuts: what was acknowledged is there, whatever of the rest reached the disk.
 //!
 //! A kill leaves what the system has in memory; a power cut doesn't. So the program runs with a library before libc
-//! (`power_loss/journal.c`) that tells what reached its files, and when it was synced. Then the power goes at some hundred
+//! (`preload/journal.c`) that tells what reached its files, and when it was synced. Then the power goes at some hundred
 //! moments of that journal: `power_loss/disk.rs` builds the folder as a disk would have it, on which what wasn't synced
 //! is lost, kept, or torn sector by sector, and the store is opened and looked through.
 
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use self::disk::{Disk, Entry, Unsynced, read_journal};
 use crate::bulk::{bulk_request, post};
 use crate::crash::{assert_sound, send};
+use crate::preload;
 use crate::support::Server;
 use crate::tenant::{ScimClient, patch_op, text, user};
 
@@ -162,16 +163,8 @@ fn look_through<'a>(
 /// Lets a server live, be written to and end, several times.
 fn record() -> Recording {
     let scratch = tempfile::tempdir().unwrap();
-    let (library, journal) = (
-        scratch.path().join("journal.so"),
-        scratch.path().join("journal"),
-    );
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-pthread", "-o"])
-        .arg(&library)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/power_loss/journal.c"))
-        .status();
-    assert!(compiled.expect("a C compiler").success());
+    let library = preload::library("journal", scratch.path());
+    let journal = scratch.path().join("journal");
     let folder = scratch.path().canonicalize().unwrap().join("data");
     let environment = [
         ("LD_PRELOAD", library.as_path()),

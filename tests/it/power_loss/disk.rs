@@ -1,4 +1,4 @@
-//! What a power cut leaves of a folder: the journal of `journal.c`, read back and cut off.
+//! What a power cut leaves of a folder: the journal of `preload/journal.c`, read back and cut off.
 
 use std::collections::BTreeMap;
 use std::fs;

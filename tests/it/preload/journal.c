@@ -1,6 +1,6 @@
 /*
  * Preloaded into the program under test: does what it is asked, and tells in a journal what reached the files below a
- * folder, in its order. `file.rs` beside this one reads the journal.
+ * folder, in its order. `power_loss/disk.rs` reads it.
  *
  * An entry: kind (1 byte), length of the name (4), offset (8), length of the data (8), name, data; all little-endian.
  */
