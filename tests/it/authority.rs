@@ -1,7 +1,7 @@
 //! A certificate authority of the `openssl` command, and clients that trust it alone: `openssl s_client` and rustls.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -187,12 +187,19 @@ impl Secure {
 
     /// Sends a request, and returns the answer's head and body.
     pub fn ask(&mut self, request: &str) -> (String, Vec<u8>) {
-        self.0.write_all(request.as_bytes()).unwrap();
+        self.try_ask(request).unwrap()
+    }
+
+    /// As [`Secure::ask`], for a server that may turn it away.
+    pub fn try_ask(&mut self, request: &str) -> io::Result<(String, Vec<u8>)> {
+        self.0.write_all(request.as_bytes())?;
         let mut bytes = Vec::new();
         let mut piece = [0; 16 * 1024];
         loop {
-            let count = self.0.read(&mut piece).unwrap();
-            assert!(count > 0, "closed after {}", text(&bytes));
+            let count = self.0.read(&mut piece)?;
+            if count == 0 {
+                return Err(io::Error::other(format!("closed after {}", text(&bytes))));
+            }
             bytes.extend_from_slice(&piece[..count]);
             let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
                 continue;
@@ -201,7 +208,7 @@ impl Secure {
             let length = head.split("content-length: ").nth(1).unwrap();
             let length: usize = length.lines().next().unwrap().parse().unwrap();
             if bytes.len() == end + 4 + length {
-                return (head, bytes.split_off(end + 4));
+                return Ok((head, bytes.split_off(end + 4)));
             }
         }
     }

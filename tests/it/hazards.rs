@@ -12,8 +12,8 @@ use socket2::SockRef;
 
 use crate::support::{PATIENCE, Server, Wire};
 
-const MIB: usize = 1024 * 1024;
-const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+pub const MIB: usize = 1024 * 1024;
+pub const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Held by tests that open hundreds of connections, so that they don't exhaust our own descriptors together.
 pub fn many_connections() -> MutexGuard<'static, ()> {
@@ -23,7 +23,7 @@ pub fn many_connections() -> MutexGuard<'static, ()> {
 
 /// A field of `/proc/PID/status`: a count of threads, or bytes of memory.
 #[track_caller]
-fn status(server: &Server, field: &str) -> usize {
+pub fn status(server: &Server, field: &str) -> usize {
     let text = fs::read_to_string(server.proc("status")).expect("the server runs");
     let line = text
         .lines()
@@ -42,7 +42,7 @@ fn status(server: &Server, field: &str) -> usize {
     }
 }
 
-fn descriptors(server: &Server) -> usize {
+pub fn descriptors(server: &Server) -> usize {
     fs::read_dir(server.proc("fd"))
         .expect("the server runs")
         .count()

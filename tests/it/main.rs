@@ -54,7 +54,7 @@ mod roles; // which role a user has, and why
 mod settings_events; // the page of events: words, filters, pages
 mod settings_roles; // the page of roles: previews, what is refused, another tenant’s ids, markup
 mod settings_undo; // the page of undo: the list, and that exactly it comes back
-mod siege; // two thousand connections that say nothing, and one that behaves
+mod siege; // attacks by hundreds of connections, and one that behaves: a table of figures
 mod sign_in; // getting into the settings, and what keeps others out
 mod sorts; // in which order people come: data/sorts.txt over data/people.json
 mod sso; // the settings of single sign-on, and where a client secret never shows up
