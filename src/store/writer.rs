@@ -32,6 +32,9 @@ const MAX_CHANGES: usize = 256;
 pub const BATCH_SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, MAX_CHANGES];
 /// Exchanges in one transaction at most, for the same reason.
 const MAX_EXCHANGES: usize = 512;
+/// Exchanges that come along with changes at most: whoever waits for a change is not to wait for the log of everybody's
+/// reads. With eight clients that read as fast as they can, 512 made a PATCH take 37 ms.
+const MAX_EXCHANGES_ALONG: usize = 64;
 /// Exchanges that may wait; a body of 1 KB each makes it 4 MiB.
 const MAX_WAITING_EXCHANGES: usize = 4096;
 /// How long exchanges wait for a change to come along with when nothing else is going on.
@@ -120,7 +123,12 @@ impl Queue {
             .wait_timeout_while(waiting, EXCHANGE_DELAY, alone)
             .unwrap_or_else(PoisonError::into_inner);
         let changes = waiting.changes.len().min(MAX_CHANGES);
-        let exchanges = waiting.exchanges.len().min(MAX_EXCHANGES);
+        let most = if changes == 0 {
+            MAX_EXCHANGES
+        } else {
+            MAX_EXCHANGES_ALONG
+        };
+        let exchanges = waiting.exchanges.len().min(most);
         if changes == 0 && exchanges == 0 {
             return None;
         }
