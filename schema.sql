@@ -22,6 +22,7 @@ CREATE TABLE tenant (
     removal_percent INTEGER NOT NULL DEFAULT 25,            -- the same, of what there was
     log_days        INTEGER NOT NULL DEFAULT 90,            -- until a line of the provisioning log is removed
     keep_bodies     INTEGER NOT NULL DEFAULT 0,             -- 0 or 1: whether lines of what succeeded keep the bodies
+    password_sign_in INTEGER NOT NULL DEFAULT 0,            -- 0 or 1: whether people sign in by a password that was pushed
     unusual_since   INTEGER,                                -- when removals were unusual: nothing is purged since; NULL: they aren't
 
     -- The attributes that it adds to the schemas, as a JSON array of src/scim/declare.rs. One text, for it is read whole
@@ -240,6 +241,17 @@ CREATE INDEX resource_archived_external_id ON resource (tenant, kind, external_i
 -- because ON DELETE CASCADE finds a tenant's rows by it.
 CREATE INDEX resource_order ON resource (tenant, kind, deleted_at);
 CREATE INDEX resource_active ON resource (tenant, kind, deleted_at, active);
+
+-- A user's password, which SCIM sets and nothing returns. Beside the document, for that is shown, told in events and
+-- searched. It is archived with its user, and a POST that brings the user back without one removes it.
+CREATE TABLE password (
+    person  INTEGER PRIMARY KEY REFERENCES resource ON DELETE CASCADE, -- a User
+    tenant  INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    hash    TEXT    NOT NULL, -- argon2id, as a PHC string
+    changed INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX password_tenant ON password (tenant);
 
 -- How many live resources there are in each block of 1,024 row numbers: their sum is totalResults of a whole list, and
 -- adding them up finds where a page deep inside it begins. Kept by the triggers.

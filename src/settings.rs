@@ -37,6 +37,8 @@ pub struct Settings {
     pub log_days: u32,
     /// Whether the log keeps the bodies of what succeeded too: whole users, for who may see the settings.
     pub keep_bodies: bool,
+    /// Whether people may sign in by userName and the password that a client has set, while single sign-on isn't enforced.
+    pub password_sign_in: bool,
 }
 
 /// Longest retention, in days, of what was removed and of the provisioning log: ten years.
@@ -51,6 +53,7 @@ impl Default for Settings {
             removals: brake::DEFAULT_LIMITS,
             log_days: 90,
             keep_bodies: false,
+            password_sign_in: false,
         }
     }
 }

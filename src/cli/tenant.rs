@@ -60,6 +60,9 @@ struct Wanted {
     /// Whether the log keeps the bodies of requests that succeed, and of their answers: whole users
     #[arg(long, value_enum)]
     keep_bodies: Option<Switch>,
+    /// Whether people sign in by userName and a password that was pushed, while single sign-on is not enforced
+    #[arg(long, value_enum)]
+    password_sign_in: Option<Switch>,
     /// Say that unusual removals were meant: what is due is purged again
     #[arg(long, value_enum)]
     removals: Option<Removals>,
@@ -164,6 +167,9 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             }
             if let Some(switch) = wanted.keep_bodies {
                 settings.keep_bodies = switch == Switch::On;
+            }
+            if let Some(switch) = wanted.password_sign_in {
+                settings.password_sign_in = switch == Switch::On;
             }
             manage::settings::set(tx, tenant.id, OPERATOR, &settings)?;
             if let Some(Removals::Usual) = wanted.removals {

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod listen;
 pub mod metrics;
 mod pages;
+mod password;
 pub mod probe;
 pub mod rate;
 pub mod redirect;

@@ -3,21 +3,23 @@
 use minijinja::context;
 
 use super::html::{encoded, moment};
+use super::password::{self, Known};
 use super::request::Response;
 use super::throttle::Key;
 use super::visitor::{Flash, Visitor};
 use crate::error::{Doing, Result};
 use crate::manage::sessions::SignIn;
 use crate::manage::{self, passwords};
-use crate::scim::ScimError;
 use crate::scim::resource::fold;
+use crate::store::accounts::Account;
 use crate::store::sessions::{self, Holder, Link, Session};
 use crate::store::tokens::{Secret, TokenHash};
-use crate::store::{Snapshot, TenantId, accounts, people, sso, tenants};
+use crate::store::{Snapshot, TenantId, passwords as passwords_of_people, people, sso, tenants};
 
-/// Said alike of unknown accounts, wrong passwords and accounts without one.
-const WRONG: &str = "There is no account with this e-mail address and password. If the password is forgotten, whoever runs \
-                     the server makes a link: rollcall account sign-in-link EMAIL";
+/// Said alike of unknown accounts and people, wrong passwords, and who has none or may not sign in.
+pub(super) const WRONG: &str = "There is no account with this name and password. If the password of a local account is \
+                                forgotten, whoever runs the server makes a link: rollcall account sign-in-link EMAIL. \
+                                Any other password comes from your organisation: ask your administrator.";
 
 /// Said of a right password that is of no use.
 const ENFORCED: &str = "Your organisation signs in through its provider alone: this account is no break-glass account. If the \
@@ -47,30 +49,28 @@ pub(super) fn sign_in(visitor: &Visitor<'_>) -> Result<Response> {
     if let Err(words) = slowed(visitor, email) {
         return form(visitor, 429, next, &words);
     }
-    let account = visitor
-        .app
-        .store
-        .read(|snapshot| accounts::by_email(snapshot, email))?;
-    let stored = account
-        .as_ref()
-        .and_then(|account| account.password.as_deref());
-    if !passwords::verify(password, stored)? {
-        log::warn!(
-            "{}: refused a sign-in from {}",
-            visitor.head.request_id,
-            visitor.head.address
-        );
-        return form(visitor, 403, next, WRONG);
+    match password::known(visitor, email, password)? {
+        None => {
+            log::warn!(
+                "{}: refused a sign-in from {}",
+                visitor.head.request_id,
+                visitor.head.address
+            );
+            form(visitor, 403, next, WRONG)
+        }
+        Some(Known::Account(account)) => enter(visitor, &account, next),
+        Some(Known::Person(person)) => match password::enter(visitor, email, person, next)? {
+            Ok(response) => Ok(response),
+            Err(words) => form(visitor, 403, next, words),
+        },
     }
-    let Some(account) = account else {
-        return form(visitor, 403, next, WRONG);
-    };
-    trusted(visitor, email);
-    let connection = visitor
-        .app
-        .store
-        .read(|snapshot| sso::read(snapshot, account.tenant))?;
-    let enforced = connection.is_some_and(|connection| connection.is_enforced());
+}
+
+/// Signs a local account in, whose password was right.
+fn enter(visitor: &Visitor<'_>, account: &Account, next: Option<&str>) -> Result<Response> {
+    trusted(visitor, &account.email);
+    let enforced =
+        (visitor.app.store).read(|snapshot| password::is_enforced(snapshot, account.tenant))?;
     if enforced && !account.break_glass {
         return form(visitor, 403, next, ENFORCED);
     }
@@ -104,7 +104,8 @@ fn form(visitor: &Visitor<'_>, status: u16, next: Option<&str>, trouble: &str) -
         let alone = alone
             .map(|tenant| way(snapshot, tenant, next))
             .transpose()?;
-        Ok(context! { way => alone.flatten(), by_email => !some.is_empty() })
+        let people = passwords_of_people::any(snapshot)?;
+        Ok(context! { way => alone.flatten(), by_email => !some.is_empty(), people => people })
     })?;
     let email = visitor.form.get("email");
     let context = context! { title => "Sign in", next => next, email => email, trouble => trouble };
@@ -330,6 +331,7 @@ pub(super) fn me(visitor: &Visitor<'_>) -> Result<Response> {
             title => "You",
             tenant => tenants::by_id(snapshot, session.tenant)?.map(|tenant| tenant.name),
             is_account => session.person.is_none(),
+            has_password => password::is_own(snapshot, &session)?,
             role => person.as_ref().and_then(|person| person.role.as_deref()),
             teams => teams.iter().map(|team| team.display.clone()).collect::<Vec<_>>(),
             sessions => sessions,
@@ -360,7 +362,7 @@ fn change_own(visitor: &Visitor<'_>, session: Session) -> Result<Response> {
             })?;
             Flash::Done("All other sessions are signed out.".to_owned())
         }
-        "password" => match change_password(visitor, session) {
+        "password" => match password::change(visitor, session) {
             Ok(()) => Flash::Done("The password is changed.".to_owned()),
             Err(crate::error::Error::Scim(refusal)) => Flash::Failed(refusal.detail().to_owned()),
             Err(error) => return Err(error),
@@ -368,42 +370,6 @@ fn change_own(visitor: &Visitor<'_>, session: Session) -> Result<Response> {
         _ => Flash::Failed("That is nothing this page can do.".to_owned()),
     };
     Ok(visitor.go("/me", Some(done)))
-}
-
-fn change_password(visitor: &Visitor<'_>, session: Session) -> Result<()> {
-    let (app, now) = (visitor.app, visitor.head.now);
-    let Holder::Account(id) = session.holder else {
-        return Err(ScimError::invalid_value("Your password is your provider’s.").into());
-    };
-    let account = app
-        .store
-        .read(|snapshot| accounts::get(snapshot, session.tenant, id))?
-        .ok_or_else(|| ScimError::not_found("This account is gone."))?;
-    // Who came by a link has shown enough, and may have forgotten the old one.
-    let has_password = account.password.is_some();
-    let age = now.duration_since(session.created);
-    let is_recent = age < jiff::SignedDuration::from_mins(10);
-    let by_link = session.method == "link" && is_recent;
-    if !has_password && !is_recent {
-        return Err(ScimError::invalid_value(
-            "You signed in more than 10 minutes ago, and there is no old password to show that it is you. Sign in by a \
-             new link, then set the password: rollcall account sign-in-link EMAIL",
-        )
-        .into());
-    }
-    if has_password && !by_link {
-        slowed(visitor, &account.email).map_err(ScimError::invalid_value)?;
-        let old = visitor.form.raw("old");
-        if !passwords::verify(old, account.password.as_deref())? {
-            return Err(ScimError::invalid_value("The old password is wrong; try again.").into());
-        }
-        trusted(visitor, &account.email);
-    }
-    let password = manage::accounts::hashed(visitor.form.raw("new"), &account.email)?;
-    app.store.write(now, move |tx| {
-        let actor = format!("account:{id}");
-        manage::accounts::set_password(tx, &actor, &account, Some(&password), Some(session.id))
-    })
 }
 
 /// Signs in with a new secret, and uses a link up in the same transaction.
@@ -433,7 +399,12 @@ fn begin(
     }
 }
 
-fn as_account(visitor: &Visitor<'_>, tenant: TenantId, id: i64, method: &'static str) -> SignIn {
+pub(super) fn as_account(
+    visitor: &Visitor<'_>,
+    tenant: TenantId,
+    id: i64,
+    method: &'static str,
+) -> SignIn {
     SignIn {
         tenant,
         holder: Holder::Account(id),

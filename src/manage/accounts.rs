@@ -34,7 +34,7 @@ pub fn email(text: &str) -> std::result::Result<String, ScimError> {
 ///
 /// 400 that says what is wrong with it.
 pub fn hashed(password: &str, email: &str) -> Result<String> {
-    match passwords::objection(password, email) {
+    match passwords::objection(password, email, passwords::MIN_CHARS) {
         Some(objection) => Err(ScimError::invalid_value(objection).into()),
         None => passwords::hash(password),
     }

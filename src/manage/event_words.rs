@@ -105,6 +105,13 @@ impl Telling<'_> {
                 self.party(Kind::User, subject)?,
                 words(", because the provider did"),
             ],
+            ("user", "password_changed") => vec![
+                words(match self.after("password").as_str() {
+                    "none" => " removed the password of ",
+                    _ => " set the password of ",
+                }),
+                self.party(Kind::User, subject)?,
+            ],
             ("user" | "team", _) => self.resource(noun, verb)?,
             ("member", "added") => vec![
                 words(" added "),

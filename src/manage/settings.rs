@@ -32,7 +32,7 @@ pub fn set(tx: &Tx<'_>, tenant: TenantId, actor: &str, wanted: &Settings) -> Res
 }
 
 /// Each setting by its name, as people and events write it.
-pub fn named(settings: &Settings) -> [(&'static str, Value); 7] {
+pub fn named(settings: &Settings) -> [(&'static str, Value); 8] {
     let returning_team = match settings.returning_team {
         ReturningTeam::Revive => "revive",
         ReturningTeam::Fresh => "fresh",
@@ -49,5 +49,6 @@ pub fn named(settings: &Settings) -> [(&'static str, Value); 7] {
         ("removal_percent", json!(settings.removals.percent)),
         ("log_days", json!(settings.log_days)),
         ("keep_bodies", json!(settings.keep_bodies)),
+        ("password_sign_in", json!(settings.password_sign_in)),
     ]
 }

@@ -8,11 +8,13 @@ use serde_json::Value;
 
 use super::change::Change;
 use super::exchange::{Outcome, record_refused_part, refusing};
-use super::{Answer, Call, Target, refusal, words};
+use super::{Answer, Call, Target, password, refusal, words};
 use crate::error::{Error, Result};
 use crate::scim::ScimError;
 use crate::scim::bulk::{self, Action, BulkRequest, Step};
 use crate::scim::message::{self, Projection};
+use crate::scim::password::NewPassword;
+use crate::scim::schema::Kind;
 use crate::store::{Store, Tx};
 
 /// Does what a bulk request asks for, all of it in one commit.
@@ -26,6 +28,7 @@ pub fn bulk(store: &Store, call: Arc<Call>) -> Result<Answer> {
         let request = BulkRequest::read(message::parse_json(&call.body)?)?;
         let steps = request.steps();
         let mut bulk = Bulk::prepare(request, call.clone());
+        bulk.hash_passwords(store);
         call.clone().write(store, move |tx| {
             bulk.run(tx, &steps)?;
             bulk.outcome().recorded(tx, &call)
@@ -41,6 +44,8 @@ struct Bulk {
     bodies: Vec<String>,
     /// What could be read before the transaction; None for what refers to ids that aren't known yet.
     changes: Vec<Option<Result<Change>>>,
+    /// Of those that can't be read yet, what is known of them already: the hash of a password.
+    passwords: Vec<Option<NewPassword>>,
     /// None for what was not tried.
     results: Vec<Option<Done>>,
 }
@@ -73,10 +78,49 @@ impl Bulk {
         }
         Bulk {
             results: changes.iter().map(|_| None).collect(),
+            passwords: changes.iter().map(|_| None).collect(),
             request,
             call,
             bodies,
             changes,
+        }
+    }
+
+    /// Hashes all passwords, for inside the transaction it would take too long. One that isn't good enough refuses its operation.
+    fn hash_passwords(&mut self, store: &Store) {
+        let call = &self.call;
+        // What refers to others is read for its password alone; why it can't be read is told when it is its turn.
+        let mut early: Vec<Option<Change>> = (self.request.operations.iter().zip(&self.changes))
+            .map(|(operation, change)| match (&operation.action, change) {
+                (Ok(action), None) if action.kind() == Kind::User => {
+                    read(call, action.clone(), operation.data.clone()).ok()
+                }
+                _ => None,
+            })
+            .collect();
+        let (mut indexes, mut changes) = (vec![], vec![]);
+        for (index, change) in self.changes.iter_mut().zip(&mut early).enumerate() {
+            let change = match change {
+                (Some(Ok(change)), _) | (None, Some(change)) => change,
+                _ => continue,
+            };
+            if change
+                .password()
+                .is_some_and(|(password, ..)| password.is_some())
+            {
+                indexes.push(index);
+                changes.push(change);
+            }
+        }
+        let hashed = password::hash_all(store, call, changes);
+        for (index, hashed) in indexes.into_iter().zip(hashed) {
+            match (hashed, &mut early[index]) {
+                (Err(refusal), _) => self.changes[index] = Some(Err(refusal)),
+                (Ok(()), Some(change)) => {
+                    self.passwords[index] = change.password().and_then(|(it, ..)| it.take());
+                }
+                (Ok(()), None) => {}
+            }
         }
     }
 
@@ -156,6 +200,9 @@ impl Bulk {
         let mut change = read(&self.call, action, data)?;
         if let Change::Create { id, .. } = &mut change {
             *id = promised.get(&index).cloned();
+        }
+        if let Some((password, ..)) = change.password() {
+            password.clone_from(&self.passwords[index]);
         }
         Ok(change)
     }

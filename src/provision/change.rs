@@ -8,17 +8,18 @@ use serde_json::Value;
 
 use super::exchange::Outcome;
 use super::membership::{self, Delta};
-use super::{Answer, Call, Target, find, names_version, shown, words};
+use super::{Answer, Call, Target, find, names_version, password, shown, words};
 use crate::error::Result;
 use crate::manage::{archive, attributes, roles, sessions, undo};
-use crate::scim::ScimError;
 use crate::scim::dialect::{self, Incoming};
 use crate::scim::member::{self, MemberChange};
 use crate::scim::message::Projection;
+use crate::scim::password::NewPassword;
 use crate::scim::patch::{self, Operation};
 use crate::scim::resource::{self, Document};
 use crate::scim::schema::Kind;
 use crate::scim::stored::{check_immutable, give_back, keep_immutable, requested, withhold};
+use crate::scim::{self, ScimError};
 use crate::settings::ReturningTeam;
 use crate::store::archive::Archived;
 use crate::store::events::{self, Event};
@@ -42,6 +43,7 @@ pub(super) enum Change {
         target: Target,
         operations: Vec<Operation>,
         members: Vec<MemberChange>,
+        password: Option<NewPassword>,
         ignored: Vec<String>,
     },
     /// DELETE.
@@ -74,16 +76,43 @@ impl Change {
     pub(super) fn patch(call: &Call, target: Target, body: Value) -> Result<Change> {
         let resource_type = call.schemas.of(target.kind);
         let (operations, ignored) = dialect::read_patch(body, resource_type, &target.id)?;
-        let (operations, members) = match target.kind {
-            Kind::Group => member::split(operations)?,
-            Kind::User => (operations, vec![]),
+        let (operations, members, password) = match target.kind {
+            Kind::Group => {
+                let (operations, members) = member::split(operations)?;
+                (operations, members, None)
+            }
+            Kind::User => {
+                let (operations, password) = scim::password::split(operations);
+                (operations, vec![], password)
+            }
         };
         Ok(Change::Patch {
             target,
             operations,
             members,
+            password,
             ignored,
         })
+    }
+
+    /// Where the password is that it sets; of whom, if they are there already; and the document that comes with it.
+    pub(super) fn password(
+        &mut self,
+    ) -> Option<(&mut Option<NewPassword>, Option<&Target>, Option<&Document>)> {
+        match self {
+            Change::Create { incoming, .. } => {
+                Some((&mut incoming.password, None, Some(&incoming.document)))
+            }
+            Change::Replace { target, incoming } => Some((
+                &mut incoming.password,
+                Some(target),
+                Some(&incoming.document),
+            )),
+            Change::Patch {
+                target, password, ..
+            } => Some((password, Some(target), None)),
+            Change::Delete { .. } => None,
+        }
     }
 
     /// Makes the change, with its events; the outcome is still to be recorded.
@@ -108,6 +137,7 @@ impl Change {
                 target,
                 operations,
                 members,
+                password,
                 ignored,
             } => {
                 let before = find(tx, call.tenant, &target)?;
@@ -120,7 +150,8 @@ impl Change {
                 let written = with_written(projection, call, kind, &document, Some(&operations));
                 give_back(&mut document, withheld);
                 let projections = (projection, &written);
-                let outcome = modify(tx, call, &before, document, members, projections)?;
+                let changes = (document, members, password);
+                let outcome = modify(tx, call, &before, changes, projections)?;
                 Ok(Outcome { ignored, ..outcome })
             }
             Change::Delete { target } => {
@@ -178,6 +209,11 @@ fn create(
         }
         None => (insert(tx, call, kind, id, document)?, "created"),
     };
+    // Whoever comes back under an old name has the password that comes with them, and not the old one.
+    if kind == Kind::User {
+        let password = incoming.password.unwrap_or(NewPassword::None);
+        password::write(tx, call, &stored, &password)?;
+    }
     // An empty list is what Entra and Okta send with every new group, before they add the members.
     let (stored, delta) = match incoming.members {
         Some(ids) if !ids.is_empty() => membership::replace(tx, call, stored, &ids)?,
@@ -208,14 +244,15 @@ fn replace(
     give_back(&mut document, withheld);
     resource::take_extension_role(&mut document, &before.document, incoming.extension_role);
     let projection = &with_written(projection, call, before.kind, &document, None);
-    let stored = store_changes(tx, call, before, document)?;
+    let password = password::new(tx, call, before, incoming.password)?;
+    let stored = store_changes(tx, call, before, document, password.as_ref())?;
     let (stored, delta) = match incoming.members {
         Some(ids) => membership::replace(tx, call, stored, &ids)?,
         None => (stored, Delta::default()),
     };
     Ok(Outcome {
         answer: shown(tx, call, 200, &stored, projection)?,
-        action: words::change(before, &stored, &delta),
+        action: words::change(before, &stored, &delta, password.is_some()),
         subject: Some(stored.id),
         ignored: incoming.ignored,
     })
@@ -225,11 +262,11 @@ fn modify(
     tx: &Tx<'_>,
     call: &Call,
     before: &Stored,
-    document: Document,
-    members: Vec<MemberChange>,
+    (document, members, password): (Document, Vec<MemberChange>, Option<NewPassword>),
     (projection, written): (&Projection, &Projection),
 ) -> Result<Outcome> {
-    let stored = store_changes(tx, call, before, document)?;
+    let password = password::new(tx, call, before, password)?;
+    let stored = store_changes(tx, call, before, document, password.as_ref())?;
     let (stored, delta) = membership::apply(tx, call, stored, members)?;
     let answer = match stored.kind {
         Kind::Group if *projection == Projection::default() => Answer {
@@ -241,7 +278,7 @@ fn modify(
     };
     Ok(Outcome {
         answer,
-        action: words::change(before, &stored, &delta),
+        action: words::change(before, &stored, &delta, password.is_some()),
         subject: Some(stored.id),
         ignored: vec![],
     })
@@ -380,10 +417,23 @@ fn matching(if_match: Option<&str>, stored: &Stored) -> Result<()> {
     }
 }
 
-/// Writes `document` if it differs from what is stored, with its event.
-fn store_changes(tx: &Tx<'_>, call: &Call, before: &Stored, document: Document) -> Result<Stored> {
+/// Writes `document` if it differs from what is stored, and `password`, which does; each with its event.
+fn store_changes(
+    tx: &Tx<'_>,
+    call: &Call,
+    before: &Stored,
+    document: Document,
+    password: Option<&NewPassword>,
+) -> Result<Stored> {
+    if let Some(password) = password {
+        password::write(tx, call, before, password)?;
+    }
     if document == before.document {
-        return Ok(before.clone());
+        return match password {
+            // The resource is another version without a word of it in the document.
+            Some(_) => resources::update(tx, call.tenant, before, document),
+            None => Ok(before.clone()),
+        };
     }
     unique(tx, call, before.kind, &document, Some(before))?;
     roles::check_role_name(tx, call.tenant, Some(&before.document), &document)?;

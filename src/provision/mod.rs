@@ -10,6 +10,7 @@ mod change;
 mod cursor;
 mod exchange;
 mod membership;
+mod password;
 mod secrets;
 mod words;
 
@@ -157,7 +158,8 @@ fn change(
     if_match: Option<String>,
 ) -> Result<Answer> {
     refusing(store, &call.clone(), || {
-        let change = read(&call)?;
+        let mut change = read(&call)?;
+        password::hash(store, &call, &mut change)?;
         call.clone().write(store, move |tx| {
             change
                 .perform(tx, &call, &projection, if_match.as_deref())?

@@ -61,7 +61,12 @@ pub(super) fn creation(verb: &str, stored: &Stored, delta: &Delta) -> String {
 }
 
 /// What a PUT or PATCH did.
-pub(super) fn change(before: &Stored, after: &Stored, delta: &Delta) -> String {
+pub(super) fn change(
+    before: &Stored,
+    after: &Stored,
+    delta: &Delta,
+    with_password: bool,
+) -> String {
     let mut parts = vec![];
     let who = subject(before);
     let mut attributes = resource::differences(&before.document, &after.document);
@@ -75,6 +80,9 @@ pub(super) fn change(before: &Stored, after: &Stored, delta: &Delta) -> String {
     if attributes.contains(&name) {
         attributes.retain(|attribute| *attribute != name);
         parts.push(format!("renamed {who} to {}", subject(after)));
+    }
+    if with_password {
+        attributes.push("password");
     }
     if !attributes.is_empty() {
         parts.push(format!(

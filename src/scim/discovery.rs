@@ -27,7 +27,7 @@ pub fn service_provider_config(base: &str, max_payload_size: u64) -> Value {
             "maxPayloadSize": max_payload_size,
         },
         "filter": { "supported": true, "maxResults": MAX_RESULTS },
-        "changePassword": { "supported": false },
+        "changePassword": { "supported": true },
         "sort": { "supported": true },
         "etag": { "supported": true },
         "pagination": {
@@ -122,7 +122,7 @@ mod tests {
         let config = service_provider_config(BASE, 8 << 20);
         let supported = ["patch", "bulk", "filter", "changePassword", "sort", "etag"]
             .map(|name| config[name]["supported"].as_bool().expect(name));
-        assert_eq!(supported, [true, true, true, false, true, true]);
+        assert_eq!(supported, [true; 6]);
         assert_eq!(
             config["bulk"],
             json!({"supported": true, "maxOperations": 1000, "maxPayloadSize": 8_388_608})
@@ -207,9 +207,11 @@ mod tests {
         }
         assert_eq!(user_name["required"], true);
         assert_eq!(user_name["caseExact"], false);
-        assert!(
-            attributes.iter().all(|it| it["name"] != "password"),
-            "passwords are not supported"
+        let password = attributes.iter().find(|it| it["name"] == "password");
+        let password = password.expect("password");
+        assert_eq!(
+            (&password["mutability"], &password["returned"]),
+            (&json!("writeOnly"), &json!("never"))
         );
     }
 }

@@ -12,6 +12,7 @@ mod error;
 pub mod filter;
 pub mod member;
 pub mod message;
+pub mod password;
 pub mod patch;
 pub mod path;
 pub mod project;

@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn unknown_names_name_nothing() {
         for path in [
-            "password",
+            "password.value",
             "userName.value",
             "name.nickName",
             "urn:ietf:params:scim:schemas:core:2.0:User:department",

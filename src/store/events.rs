@@ -70,6 +70,7 @@ pub const KINDS: &[&str] = &[
     "user.created",
     "user.deactivated",
     "user.deleted",
+    "user.password_changed",
     "user.purged",
     "user.restored",
     "user.signed_in",

@@ -13,7 +13,7 @@ pub fn read(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Settings> {
         .conn
         .prepare_cached(
             "SELECT unmapped_role, returning_team, retention_days, removal_count, removal_percent, log_days,
-                    keep_bodies
+                    keep_bodies, password_sign_in
              FROM tenant WHERE id = ?",
         )
         .and_then(|mut statement| {
@@ -28,6 +28,7 @@ pub fn read(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Settings> {
                     },
                     log_days: row.get(5)?,
                     keep_bodies: row.get(6)?,
+                    password_sign_in: row.get(7)?,
                 })
             })
         })
@@ -44,7 +45,8 @@ pub fn write(tx: &Tx<'_>, tenant: TenantId, settings: &Settings) -> Result<()> {
     tx.conn
         .prepare_cached(
             "UPDATE tenant SET unmapped_role = ?, returning_team = ?, retention_days = ?, removal_count = ?,
-                               removal_percent = ?, log_days = ?, keep_bodies = ? WHERE id = ?",
+                               removal_percent = ?, log_days = ?, keep_bodies = ?, password_sign_in = ?
+             WHERE id = ?",
         )
         .and_then(|mut statement| {
             statement.execute((
@@ -55,6 +57,7 @@ pub fn write(tx: &Tx<'_>, tenant: TenantId, settings: &Settings) -> Result<()> {
                 bounded(settings.removals.percent),
                 settings.log_days,
                 settings.keep_bodies,
+                settings.password_sign_in,
                 tenant,
             ))
         })

@@ -34,7 +34,7 @@ const TABLES: &[Table] = &[
                    'default_role', (SELECT role.name FROM role WHERE role.id = tenant.default_role),
                    'unmapped_role', unmapped_role, 'returning_team', returning_team, 'retention_days', retention_days,
                    'removal_count', removal_count, 'removal_percent', removal_percent, 'unusual_since', unusual_since,
-                   'log_days', log_days, 'keep_bodies', keep_bodies,
+                   'log_days', log_days, 'keep_bodies', keep_bodies, 'password_sign_in', password_sign_in,
                    'attributes', json(attributes))
                FROM tenant WHERE id = ?1",
         // Once its roles are there, see `finish`.
@@ -44,6 +44,7 @@ const TABLES: &[Table] = &[
                      retention_days = ?2 ->> '$.tenant.retention_days', removal_count = ?2 ->> '$.tenant.removal_count',
                      removal_percent = ?2 ->> '$.tenant.removal_percent', unusual_since = ?2 ->> '$.tenant.unusual_since',
                      log_days = ?2 ->> '$.tenant.log_days', keep_bodies = ?2 ->> '$.tenant.keep_bodies',
+                     password_sign_in = coalesce(?2 ->> '$.tenant.password_sign_in', 0),
                      default_role = (SELECT role.id FROM role
                                      WHERE role.tenant = ?1 AND role.name = ?2 ->> '$.tenant.default_role')
                  WHERE id = ?1",
@@ -86,6 +87,17 @@ const TABLES: &[Table] = &[
         // Its other columns are made of the document, see `insert_resource`.
         insert: "UPDATE resource SET document = ?2 -> '$.resource.document' WHERE tenant = ?1 AND id = ?2 ->> '$.resource.id'",
         taken: "SELECT 1 FROM resource WHERE id = ?1 ->> '$.resource.id'",
+    },
+    Table {
+        name: "password",
+        rows: "SELECT json_object('person', person.id, 'hash', hash, 'changed', changed)
+               FROM password JOIN resource AS person ON person.row = password.person
+               WHERE password.tenant = ?1 ORDER BY password.person",
+        insert: "INSERT INTO password (person, tenant, hash, changed)
+                 SELECT person.row, ?1, ?2 ->> '$.password.hash', ?2 ->> '$.password.changed'
+                 FROM resource AS person
+                 WHERE person.tenant = ?1 AND person.kind = 'User' AND person.id = ?2 ->> '$.password.person'",
+        taken: "",
     },
     Table {
         name: "team_member",

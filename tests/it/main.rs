@@ -42,6 +42,7 @@ mod log_page; // the provisioning log in a browser: lines, filters, explanations
 mod metrics; // what Prometheus is told
 mod openapi; // static/openapi.json against what is served
 mod pages; // all settings pages at once: markup, forms from elsewhere, other tenants
+mod passwords; // the attribute password: set, never shown, good for signing in
 mod patches; // what PATCH does: data/patch/*.json
 mod people_pages; // the settings' pages of people: search, paging, one person, what can be done
 mod power_loss; // the disk as a power cut leaves it, at hundreds of moments

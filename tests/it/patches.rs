@@ -9,6 +9,7 @@ use std::path::Path;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use rollcall::scim::dialect::read_patch;
 use rollcall::scim::member::{MemberChange, split};
+use rollcall::scim::password;
 use rollcall::scim::patch::apply;
 use rollcall::scim::resource::Document;
 use rollcall::scim::schema::Kind;
@@ -34,7 +35,7 @@ fn patch(
     let (operations, changes) = if kind == Kind::Group {
         split(operations)?
     } else {
-        (operations, Vec::new())
+        (password::split(operations).0, Vec::new())
     };
     let after = apply(before, &operations, resource_type)?;
     Ok((after, changed(members, changes), ignored))

@@ -11,7 +11,7 @@ use super::{Examined, Finding};
 use crate::cli::{existing, now};
 use crate::error::Result;
 use crate::store::tokens::{self, State, TokenKind};
-use crate::store::{Snapshot, backup, health, removals, tenants};
+use crate::store::{Snapshot, backup, health, passwords, removals, tenants};
 
 /// A token or certificate that ends sooner wants attention.
 pub(super) const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -112,12 +112,30 @@ pub(super) fn database(data: &Path) -> Vec<Finding> {
     if found.faults.is_empty() {
         let tenants = existing(data).map_err(|_| ()).and_then(|store| {
             store
-                .read(|snapshot| of_tenants(snapshot, now()))
+                .read(|snapshot| {
+                    let mut findings = vec![hashes(snapshot)?];
+                    findings.extend(of_tenants(snapshot, now())?);
+                    Ok(findings)
+                })
                 .map_err(|_| ())
         });
         findings.extend(tenants.unwrap_or_default());
     }
     findings
+}
+
+/// How passwords are kept.
+fn hashes(snapshot: &Snapshot<'_>) -> Result<Finding> {
+    let (accounts, people, others) = passwords::kinds(snapshot)?;
+    let found = format!("{accounts} of local accounts, {people} of people");
+    Ok(match others {
+        0 => Finding::ok("passwords", format!("{found}, all as argon2id hashes")),
+        _ => Finding::fail(
+            "passwords",
+            format!("{found}; {others} of them are no argon2id hashes"),
+            "something else wrote into the database: set these passwords anew",
+        ),
+    })
 }
 
 fn clock(newest: Option<Timestamp>, now: Timestamp) -> Finding {

@@ -11,7 +11,7 @@ use crate::scim::ScimError;
 use crate::store::accounts::{self, Account};
 use crate::store::sessions::{self, Holder};
 use crate::store::tokens::{Secret, TokenHash};
-use crate::store::{TenantId, Tx};
+use crate::store::{TenantId, Tx, settings, sso};
 
 const HERE: &str = "/settings/accounts";
 
@@ -28,6 +28,7 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
     match visit.form.get("do") {
         "create" => create(visit),
         "link" => link(visit, id),
+        "people" => people(visit),
         "end" => {
             let ended = visit.change(move |tx, _| {
                 let account = found(tx, tenant, id)?;
@@ -80,7 +81,7 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
 fn show(visit: &Visit<'_>, link: Option<(String, String)>) -> Result<Response> {
     let now = visit.head.now;
     let tenant = visit.tenant.id;
-    let rows = visit.look(|snapshot| {
+    let (rows, settings, enforced) = visit.look(|snapshot| {
         let mut rows = vec![];
         for account in accounts::list(snapshot, tenant)? {
             let holder = Holder::Account(account.id);
@@ -96,11 +97,36 @@ fn show(visit: &Visit<'_>, link: Option<(String, String)>) -> Result<Response> {
                 own => visit.session.holder == holder,
             });
         }
-        Ok(rows)
+        let connection = sso::read(snapshot, tenant)?;
+        let enforced = connection.is_some_and(|it| it.is_enforced());
+        Ok((rows, settings::read(snapshot, tenant)?, enforced))
     })?;
     let (link, link_for) = link.unzip();
-    let context = context! { accounts => rows, link => link, link_for => link_for };
+    let context = context! {
+        accounts => rows,
+        link => link,
+        link_for => link_for,
+        password_sign_in => settings.password_sign_in,
+        enforced => enforced,
+    };
     visit.show("accounts.html", "Accounts", context)
+}
+
+/// Whether people may sign in by a password.
+fn people(visit: &Visit<'_>) -> Result<Response> {
+    let tenant = visit.tenant.id;
+    let wanted = visit.form.get("password_sign_in") == "on";
+    let saved = visit.change(move |tx, actor| {
+        let mut all = settings::read(tx, tenant)?;
+        all.password_sign_in = wanted;
+        manage::settings::set(tx, tenant, actor, &all)
+    });
+    visit.then(saved, HERE, |()| match wanted {
+        true => {
+            "People may sign in by userName and the password that their provider pushed.".to_owned()
+        }
+        false => "People sign in through the provider alone.".to_owned(),
+    })
 }
 
 fn create(visit: &Visit<'_>) -> Result<Response> {

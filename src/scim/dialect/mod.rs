@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::ScimError;
 use super::member::{self, MEMBERS};
+use super::password::{self, NewPassword};
 use super::resource::{Document, ROLE_NAME, settle_role_name, spelled_in};
 use super::schema::{Kind, Mutability, ResourceType};
 use super::validate::{short_name, validate, wrong_type};
@@ -35,6 +36,8 @@ pub struct Incoming {
     /// The `roleName` of an extension object where the plain one says otherwise; for
     /// [`take_extension_role`](super::resource::take_extension_role).
     pub extension_role: Option<Value>,
+    /// A user's password; None where the body has none, or an empty one.
+    pub password: Option<NewPassword>,
     /// What was ignored because nothing knows it, each as the client named it. ReadOnly attributes aren't named: clients
     /// send back what they were given.
     pub ignored: Vec<String>,
@@ -63,6 +66,7 @@ pub fn read_resource(body: Value, resource_type: &ResourceType) -> Result<Incomi
         document: Map::new(),
         members: None,
         extension_role: None,
+        password: None,
         ignored: Vec::new(),
     };
     let mut foreign_role = None;
@@ -112,6 +116,7 @@ pub fn read_resource(body: Value, resource_type: &ResourceType) -> Result<Incomi
     adopt_role(&mut incoming, foreign_role, resource_type)?;
     settle_role_name(&mut incoming.document, resource_type.kind);
     validate(&incoming.document, None, resource_type)?;
+    incoming.password = password::take(&mut incoming.document, resource_type.kind);
     incoming.ignored = each_once(incoming.ignored);
     Ok(incoming)
 }

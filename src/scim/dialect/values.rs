@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::scim::ScimError;
 use crate::scim::patch;
-use crate::scim::schema::{Attribute, Mutability, Type};
+use crate::scim::schema::{Attribute, Mutability, Returned, Type};
 use crate::scim::validate::{MAX_VALUES, short_name, simple, too_many_values, wrong_type};
 
 /// Reads `value` as a value of `attribute`; None if that leaves it unassigned. `place` is what a detail calls it, and
@@ -56,7 +56,13 @@ pub(super) fn read_one(
     let value = unwrapped(attribute, value);
     if attribute.data_type != Type::Complex {
         let value = boolean(attribute, value);
-        simple(attribute.data_type, &value, place)?;
+        simple(attribute.data_type, &value, place).map_err(|refusal| match attribute.returned {
+            // The refusal has what was sent in it, and goes into the log.
+            Returned::Never => ScimError::invalid_value(format!(
+                "{place} is not of the type that the schema says; what was sent is not repeated here"
+            )),
+            _ => refusal,
+        })?;
         return Ok(Some(value));
     }
     let object = match value {
