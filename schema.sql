@@ -34,14 +34,14 @@ CREATE TABLE tenant (
 CREATE TABLE token (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant       INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
-    kind         TEXT    NOT NULL CHECK (kind IN ('scim', 'api')), -- what it opens
+    kind         TEXT    NOT NULL CHECK (kind IN ('scim', 'api', 'me')), -- what it opens; me: one user at /scim/v2/Me
     label        TEXT    NOT NULL,        -- the operator's name for it
     prefix       TEXT    NOT NULL,        -- its first characters, to tell tokens apart
     hash         BLOB    NOT NULL UNIQUE, -- SHA-256 of the whole token; its 256 random bits need no slow hash
     created      INTEGER NOT NULL,
     expires      INTEGER,                 -- NULL: never
     revoked      INTEGER,                 -- NULL: it isn't
-    scopes       TEXT    NOT NULL DEFAULT '', -- of an API token, with spaces between: read, resources
+    scopes       TEXT    NOT NULL DEFAULT '', -- with spaces between; of an API token: read, resources; of a user's own for /Me: whole
     person       INTEGER REFERENCES resource ON DELETE SET NULL, -- the user whose own token it is; revoked with them
     first_used   INTEGER,                 -- when a request with it was first answered and not refused
     last_used    INTEGER,                 -- to the minute, so that not every request writes this row

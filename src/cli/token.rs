@@ -30,9 +30,12 @@ pub(super) enum Command {
         /// What an API token may do: read, resources
         #[arg(long, value_name = "SCOPE", requires = "api", value_delimiter = ',', value_parser = scope, default_value = "read")]
         scope: Vec<Scope>,
-        /// The user whose own API token it is, by userName: it is revoked with them
-        #[arg(long = "for", value_name = "USER", requires = "api")]
+        /// The user whose own token it is, by userName: it is revoked with them. Without --api it opens /scim/v2/Me
+        #[arg(long = "for", value_name = "USER")]
         person: Option<String>,
+        /// Whether a token for /scim/v2/Me may change all of its user, and delete them, as the provider may
+        #[arg(long, requires = "person", conflicts_with = "api")]
+        whole: bool,
     },
     /// List a tenant's tokens, never the secrets
     List {
@@ -59,15 +62,24 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
             api,
             scope,
             person,
+            whole,
         } => {
-            let kind = if api { TokenKind::Api } else { TokenKind::Scim };
+            let kind = match (api, &person) {
+                (true, _) => TokenKind::Api,
+                (false, Some(_)) => TokenKind::Me,
+                (false, None) => TokenKind::Scim,
+            };
             let expires = expires.map(|days| manage::tokens::after_days(now(), days));
             let secret = Secret::generate(kind)?;
             let mut new = New {
                 kind,
                 label: name,
                 expires,
-                scopes: if api { scope } else { vec![] },
+                scopes: match (api, whole) {
+                    (true, _) => scope,
+                    (false, true) => vec![Scope::Whole],
+                    (false, false) => vec![],
+                },
                 person: None,
             };
             let (token, secret) = change(data, tenant, move |tx, tenant| {
@@ -92,7 +104,7 @@ pub(super) fn run(data: &Path, format: Format, command: Command) -> Outcome {
                 .map(|token| {
                     json!({
                         "id": token.id,
-                        "for": match token.kind { TokenKind::Scim => "scim", TokenKind::Api => "api" },
+                        "for": token.kind.as_str(),
                         "scopes": token.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "),
                         "name": token.label,
                         "prefix": token.prefix,

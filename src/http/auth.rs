@@ -16,6 +16,12 @@ use crate::store::{Store, attributes};
 const OPENS_NOTHING: &str = "this token opens nothing here: it is unknown, revoked or of another kind; \
                              compare it with the Secret Token of the tenant";
 
+/// What opens SCIM.
+pub(super) const CLIENT: [TokenKind; 2] = [TokenKind::Scim, TokenKind::Me];
+
+/// What opens the API.
+pub(super) const APP: [TokenKind; 1] = [TokenKind::Api];
+
 /// A client that showed a valid SCIM token.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
@@ -33,12 +39,12 @@ pub(super) struct Caller {
 /// and revoked read alike, since who guesses should learn nothing. 429 for who shows many unknown ones; whoever shares
 /// an address with them and has a valid one is served all the same.
 pub(super) fn caller(app: &App, head: &Head) -> Result<Caller> {
-    holder(app, head, TokenKind::Scim)
+    holder(app, head, &CLIENT)
 }
 
 /// The app behind a request for the API; as [`caller`], for tokens of the other kind. Notes the token's use.
 pub(super) fn app(app: &App, head: &Head) -> Result<Caller> {
-    let caller = holder(app, head, TokenKind::Api)?;
+    let caller = holder(app, head, &APP)?;
     let (id, tenant) = (caller.token.id, caller.tenant.id);
     let noted = caller.token.last_used;
     // To the minute, so that hardly any request writes.
@@ -58,33 +64,33 @@ pub(super) fn app(app: &App, head: &Head) -> Result<Caller> {
 }
 
 /// Whether a request shows a valid token of the kind that its address needs.
-pub(super) fn is_known(store: &Store, head: &Head, kind: TokenKind) -> bool {
-    matches!(whose(store, head), Ok(Some(caller)) if valid(&caller.token, head, kind).is_ok())
+pub(super) fn is_known(store: &Store, head: &Head, kinds: &[TokenKind]) -> bool {
+    matches!(whose(store, head), Ok(Some(caller)) if valid(&caller.token, head, kinds).is_ok())
 }
 
-fn holder(app: &App, head: &Head, kind: TokenKind) -> Result<Caller> {
+fn holder(app: &App, head: &Head, kinds: &[TokenKind]) -> Result<Caller> {
     let token = bearer(head).ok_or_else(|| {
-        ScimError::unauthorized(match kind {
-            TokenKind::Scim => {
+        ScimError::unauthorized(match kinds.contains(&TokenKind::Api) {
+            false => {
                 "this address needs a token: send one `Authorization: Bearer` header with the Secret Token of the tenant"
             }
-            TokenKind::Api => {
+            true => {
                 "this address needs a token: send one `Authorization: Bearer` header with one of rollcall token create --api"
             }
         })
     })?;
     match find(&app.store, token)? {
         Some(caller) => {
-            valid(&caller.token, head, kind)?;
+            valid(&caller.token, head, kinds)?;
             Ok(caller)
         }
         None => Err(guessed(app, head).into()),
     }
 }
 
-fn valid(token: &Token, head: &Head, kind: TokenKind) -> std::result::Result<(), ScimError> {
+fn valid(token: &Token, head: &Head, kinds: &[TokenKind]) -> std::result::Result<(), ScimError> {
     match token.state(head.now) {
-        _ if token.kind != kind => Err(ScimError::unauthorized(OPENS_NOTHING)),
+        _ if !kinds.contains(&token.kind) => Err(ScimError::unauthorized(OPENS_NOTHING)),
         State::Revoked => Err(ScimError::unauthorized(OPENS_NOTHING)),
         State::Expired => Err(ScimError::unauthorized(
             "this token has expired: make a new one and put it into the provider",

@@ -40,7 +40,6 @@ use crate::seal::KeyFile;
 use crate::sso::fetch::Providers;
 use crate::store::Store;
 use crate::store::backup::Schedule;
-use crate::store::tokens::TokenKind;
 use metrics::Metrics;
 use rate::Rate;
 use request::{Handler, Head, Request, Response};
@@ -99,8 +98,8 @@ impl App {
 impl Handler for App {
     fn body_limit(&self, head: &Head) -> u64 {
         let known = match route::route(head) {
-            Route::Api(_) => auth::is_known(&self.store, head, TokenKind::Api),
-            Route::Scim(_) => auth::is_known(&self.store, head, TokenKind::Scim),
+            Route::Api(_) => auth::is_known(&self.store, head, &auth::APP),
+            Route::Scim(_) => auth::is_known(&self.store, head, &auth::CLIENT),
             Route::Settings(_) => visitor::is_signed_in(self, head),
             _ => false,
         };

@@ -133,8 +133,8 @@ pub(super) enum Scim {
     Schemas(Option<String>),
     /// `/Bulk`
     Bulk,
-    /// `/Me`: known to the RFC, not supported.
-    Unsupported(&'static str),
+    /// `/Me`: the user whose token it is.
+    Me,
     /// Nothing.
     Nothing,
 }
@@ -253,7 +253,7 @@ fn scim(segments: &[&str]) -> Scim {
         ["Schemas"] => Scim::Schemas(None),
         ["Schemas", urn] => Scim::Schemas(Some(urn.to_owned())),
         ["Bulk"] => Scim::Bulk,
-        ["Me", ..] => Scim::Unsupported("Me"),
+        ["Me"] => Scim::Me,
         _ => Scim::Nothing,
     }
 }
@@ -291,7 +291,7 @@ impl Scim {
     pub(super) fn methods(&self) -> &'static str {
         match self {
             Scim::Collection(_) => "GET, HEAD, POST",
-            Scim::Resource(..) => "GET, HEAD, PUT, PATCH, DELETE",
+            Scim::Resource(..) | Scim::Me => "GET, HEAD, PUT, PATCH, DELETE",
             Scim::Search(_) | Scim::Bulk => "POST",
             _ => "GET, HEAD",
         }

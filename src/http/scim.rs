@@ -9,14 +9,15 @@ use super::auth::{self, Caller};
 use super::request::{Head, Request, Response};
 use super::route::{self, Route, Scim};
 use crate::error::{Error, Result};
-use crate::provision::{self, Answer, Call, Target};
+use crate::provision::{self, Answer, Call, Me, Target};
 use crate::scim::declare::Schemas;
 use crate::scim::message::{self, Projection, SearchRequest};
 use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery};
-use crate::store::attributes;
 use crate::store::exchanges::Exchange;
 use crate::store::tenants::Tenant;
+use crate::store::tokens::{Scope, TokenKind};
+use crate::store::{attributes, resources};
 
 /// The media type of every answer, without parameters: Entra compares it as a string.
 const SCIM_JSON: &str = "application/scim+json";
@@ -41,7 +42,7 @@ pub(super) fn answer(app: &App, request: Request, resource: Scim) -> Response {
         _ => serve(app, head, body, &resource),
     };
     match outcome {
-        Ok(answer) => reply(answer),
+        Ok(answer) => reply(answer, &resource),
         Err(error) => refuse(provision::refusal(error, &head.request_id), head, &resource),
     }
 }
@@ -171,6 +172,8 @@ fn perform(
         )
         .into());
     }
+    let own = own(resource, call.me.as_ref())?;
+    let resource = own.as_ref().unwrap_or(resource);
     let query = query(head)?;
     let call = call.clone();
     let if_match = || head.header("if-match").map(str::to_owned);
@@ -224,12 +227,6 @@ fn perform(
                 _ => return Err(not_allowed(head, resource).into()),
             }
         }
-        (Scim::Unsupported(what), _) => {
-            return Err(ScimError::not_implemented(format!(
-                "/{what} is not supported; resources are at /scim/v2/Users and /scim/v2/Groups"
-            ))
-            .into());
-        }
         (Scim::Nothing, _) => {
             return Err(ScimError::not_found(format!(
                 "there is nothing at {}: resources are at /scim/v2/Users and /scim/v2/Groups",
@@ -242,6 +239,23 @@ fn perform(
     Ok(answer)
 }
 
+/// The user behind `/Me` (RFC 7644 §3.11), where that is asked for.
+///
+/// Errors: 501 for a provider's token, which is no user's; 403 for a user's own at any other address.
+fn own(resource: &Scim, me: Option<&Me>) -> std::result::Result<Option<Scim>, ScimError> {
+    match (resource, me) {
+        (Scim::Me, Some(me)) => Ok(Some(Scim::Resource(Kind::User, me.id.clone()))),
+        (Scim::Me, None) => Err(ScimError::not_implemented(
+            "this token is the tenant's and no user's, so nobody is at /Me; resources are at /scim/v2/Users and \
+             /scim/v2/Groups, and a user's own token is made by rollcall token create --for USER",
+        )),
+        (_, Some(_)) => Err(ScimError::forbidden(
+            "this token is a user's own and opens /scim/v2/Me alone",
+        )),
+        (_, None) => Ok(None),
+    }
+}
+
 /// Who asks, and what the log is to say about it.
 ///
 /// Errors: 401 for who shows no valid token. If it was a tenant's once, or is its token for apps, the tenant's log says so.
@@ -249,7 +263,10 @@ fn perform(
 fn call(app: &App, head: &Head, body: Vec<u8>) -> Result<Call> {
     match auth::caller(app, head) {
         Ok(caller) => {
-            let call = described(app, head, body, &caller);
+            let mut call = described(app, head, body, &caller);
+            if caller.token.kind == TokenKind::Me {
+                call.me = Some(me(app, &caller)?);
+            }
             within_rate(app, head, &call)?;
             Ok(call)
         }
@@ -261,6 +278,17 @@ fn call(app: &App, head: &Head, body: Vec<u8>) -> Result<Call> {
             Err(error)
         }
     }
+}
+
+/// Whose own token it is.
+fn me(app: &App, caller: &Caller) -> Result<Me> {
+    let (tenant, row) = (caller.tenant.id, caller.token.person.unwrap_or_default());
+    let user = (app.store).read(|snapshot| resources::by_row(snapshot, tenant, row))?;
+    let user = user.ok_or_else(|| {
+        ScimError::unauthorized("this token is the own one of a user who is not here any more")
+    })?;
+    let whole = caller.token.scopes.contains(&Scope::Whole);
+    Ok(Me { id: user.id, whole })
 }
 
 fn within_rate(app: &App, head: &Head, call: &Call) -> Result<()> {
@@ -288,6 +316,7 @@ fn described(app: &App, head: &Head, body: Vec<u8>, caller: &Caller) -> Call {
         schemas: caller.schemas.clone(),
         paused: caller.tenant.paused.is_some(),
         token: caller.token.id,
+        me: None,
         now: head.now,
         started: head.started,
         address: head.address.to_string(),
@@ -304,7 +333,7 @@ fn described(app: &App, head: &Head, body: Vec<u8>, caller: &Caller) -> Call {
 /// The line that the log would have if the request of `past` came now, by who looks at it `here`; nothing of it lasts.
 /// Headers are not kept with a line, so If-Match and If-None-Match count as not sent.
 ///
-/// `None` where the line's target is none of SCIM's.
+/// `None` where the line's target is none of SCIM's, or `/Me`: whose that was depends on the token.
 pub(super) fn rehearse(
     app: &App,
     here: &Head,
@@ -322,6 +351,9 @@ pub(super) fn rehearse(
     let Route::Scim(resource) = route::route(&head) else {
         return None;
     };
+    if resource == Scim::Me {
+        return None;
+    }
     let schemas = app
         .store
         .read(|snapshot| attributes::schemas(snapshot, tenant.id))
@@ -333,6 +365,7 @@ pub(super) fn rehearse(
         schemas,
         paused: tenant.paused.is_some(),
         token: past.token,
+        me: None,
         now: here.now,
         started: here.started,
         address: past.address.clone(),
@@ -397,7 +430,7 @@ fn check_media_type(head: &Head) -> std::result::Result<(), ScimError> {
     )))
 }
 
-fn reply(answer: Answer) -> Response {
+fn reply(answer: Answer, resource: &Scim) -> Response {
     let mut response = match &answer.body {
         Some(body) => json(answer.status, body),
         None => Response {
@@ -410,10 +443,10 @@ fn reply(answer: Answer) -> Response {
         response.headers.push(("ETag", etag));
     }
     if let Some(location) = answer.location {
-        let name = if answer.status == 201 {
-            "Location"
-        } else {
-            "Content-Location"
+        // RFC 7644 §3.11: at /Me, too, the resource's permanent address.
+        let name = match answer.status == 201 || *resource == Scim::Me {
+            true => "Location",
+            false => "Content-Location",
         };
         response.headers.push((name, location));
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::exchange::Outcome;
 use super::membership::{self, Delta};
-use super::{Answer, Call, Target, find, names_version, password, shown, words};
+use super::{Answer, Call, Target, find, me, names_version, password, shown, words};
 use crate::error::Result;
 use crate::manage::{archive, attributes, roles, sessions, undo};
 use crate::scim::dialect::{self, Incoming};
@@ -157,6 +157,7 @@ impl Change {
             Change::Delete { target } => {
                 let stored = find(tx, call.tenant, &target)?;
                 matching(if_match, &stored)?;
+                me::check_deletion(call, &stored)?;
                 delete(tx, call, stored)
             }
         }?;
@@ -236,6 +237,7 @@ fn replace(
 ) -> Result<Outcome> {
     let mut document = incoming.document;
     keep_active(&mut document, before);
+    me::keep(call, &mut document, &before.document);
     let resource_type = call.schemas.of(before.kind);
     let mut known = before.document.clone();
     let withheld = withhold(&mut known, resource_type);
@@ -425,6 +427,7 @@ fn store_changes(
     document: Document,
     password: Option<&NewPassword>,
 ) -> Result<Stored> {
+    me::check(call, &before.document, &document)?;
     if let Some(password) = password {
         password::write(tx, call, before, password)?;
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{Answer, secrets, words};
+use super::{Answer, Me, secrets, words};
 use crate::error::{Error, Result};
 use crate::scim::ScimError;
 use crate::scim::declare::Schemas;
@@ -23,6 +23,8 @@ pub struct Call {
     pub paused: bool,
     /// The token's row number.
     pub token: i64,
+    /// Whose own token it is; none: a provider's.
+    pub me: Option<Me>,
     /// The request's time, the only clock reading that it gets.
     pub now: Timestamp,
     /// When it began, for its duration.
@@ -48,7 +50,10 @@ pub struct Call {
 impl Call {
     /// Who an event names as its cause.
     pub(super) fn actor(&self) -> String {
-        format!("token:{}", self.token)
+        match &self.me {
+            Some(me) => format!("person:{}", me.id),
+            None => format!("token:{}", self.token),
+        }
     }
 
     /// Runs a change of this request as one transaction; of a rehearsal it is rolled back.
@@ -81,6 +86,7 @@ impl Call {
             schemas: self.schemas.clone(),
             paused: self.paused,
             token: self.token,
+            me: self.me.clone(),
             now: self.now,
             started: self.started + self.started.elapsed(),
             address: self.address.clone(),

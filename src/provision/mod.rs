@@ -9,6 +9,7 @@ mod bulk;
 mod change;
 mod cursor;
 mod exchange;
+mod me;
 mod membership;
 mod password;
 mod secrets;
@@ -33,6 +34,7 @@ use change::Change;
 use cursor::Cursors;
 pub use exchange::{Call, record_refusal};
 use exchange::{Outcome, refusing};
+pub use me::Me;
 pub use secrets::lost;
 
 /// What a request is answered with; `http` turns it into bytes.
@@ -90,6 +92,7 @@ pub fn get(
                 Answer {
                     status: 304,
                     etag: Some(resource::etag(stored.version)),
+                    location: Some(location(&call, &stored)),
                     ..Answer::default()
                 }
             } else {
@@ -316,13 +319,13 @@ fn shown(
         status,
         body: Some(Value::Object(visible(snapshot, call, stored, projection)?)),
         etag: Some(resource::etag(stored.version)),
-        location: Some(format!(
-            "{}/{}/{}",
-            call.base,
-            stored.kind.endpoint(),
-            stored.id
-        )),
+        location: Some(location(call, stored)),
     })
+}
+
+/// A resource's URL.
+fn location(call: &Call, stored: &Stored) -> String {
+    format!("{}/{}/{}", call.base, stored.kind.endpoint(), stored.id)
 }
 
 /// A resource as a client sees it under `projection`.

@@ -13,7 +13,7 @@ use crate::store::exchanges::Exchange;
 const MASK: &str = "***";
 
 /// What our tokens begin with.
-const TOKEN_PREFIXES: [&str; 2] = ["rcs_", "rca_"];
+const TOKEN_PREFIXES: [&str; 3] = ["rcs_", "rca_", "rcm_"];
 
 /// Longest body that the log keeps, in bytes; of a longer one it keeps the beginning.
 const BODY_MAX_BYTES: usize = 64 * 1024;

@@ -148,7 +148,7 @@ pub(super) fn refused(method: &str, target: &str) -> String {
     let path = target.split('?').next().unwrap_or_default();
     let what = if path.contains("/Groups") {
         "team"
-    } else if path.contains("/Users") {
+    } else if path.contains("/Users") || path.ends_with("/Me") {
         "user"
     } else if path.ends_with("/Bulk") {
         return "refused a bulk request".to_owned();

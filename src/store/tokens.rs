@@ -20,6 +20,8 @@ pub enum TokenKind {
     Scim,
     /// `/api/v1`.
     Api,
+    /// `/scim/v2/Me`, for the user whose own it is.
+    Me,
 }
 
 impl TokenKind {
@@ -28,6 +30,7 @@ impl TokenKind {
         match self {
             TokenKind::Scim => "scim",
             TokenKind::Api => "api",
+            TokenKind::Me => "me",
         }
     }
 
@@ -36,21 +39,24 @@ impl TokenKind {
         match self {
             TokenKind::Scim => "rcs_",
             TokenKind::Api => "rca_",
+            TokenKind::Me => "rcm_",
         }
     }
 }
 
-/// What an API token may do.
+/// What a token for apps, or one for `/Me`, may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Read people, teams, resources and events.
     Read,
     /// Register, change and remove team resources.
     Resources,
+    /// Of a token for `/Me`: do to its user whatever a provider may. Without it, what is harmless.
+    Whole,
 }
 
 impl Scope {
-    /// All there are.
+    /// Those of an API token.
     pub const ALL: [Scope; 2] = [Scope::Read, Scope::Resources];
 
     /// As stored, typed and shown.
@@ -58,10 +64,11 @@ impl Scope {
         match self {
             Scope::Read => "read",
             Scope::Resources => "resources",
+            Scope::Whole => "whole",
         }
     }
 
-    /// The one that is called so.
+    /// The API token's that is called so.
     pub fn named(name: &str) -> Option<Scope> {
         Scope::ALL.into_iter().find(|scope| scope.as_str() == name)
     }
@@ -70,7 +77,7 @@ impl Scope {
 impl FromSql for TokenKind {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<TokenKind> {
         let name = value.as_str()?;
-        let kinds = [TokenKind::Scim, TokenKind::Api];
+        let kinds = [TokenKind::Scim, TokenKind::Api, TokenKind::Me];
         kinds
             .into_iter()
             .find(|kind| kind.as_str() == name)
@@ -141,7 +148,7 @@ pub struct Token {
     pub kind: TokenKind,
     /// The operator's name for it.
     pub label: String,
-    /// What it may do; none for SCIM, which has no parts.
+    /// What it may do; none of a provider's, which has no parts.
     pub scopes: Vec<Scope>,
     /// The user whose own token it is, by row number: it ends with them.
     pub person: Option<i64>,
@@ -185,7 +192,10 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Token> {
             .get_ref(10)?
             .as_str()?
             .split(' ')
-            .filter_map(Scope::named)
+            .filter_map(|name| match name {
+                "whole" => Some(Scope::Whole),
+                name => Scope::named(name),
+            })
             .collect(),
         person: row.get(11)?,
         first_used: time(12)?,

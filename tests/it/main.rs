@@ -39,6 +39,7 @@ mod limits; // who asks too often, with a token and without
 mod listening; // a redirect, a Unix socket, a socket that was given, a certificate of --dev
 mod log; // what the provisioning log says, and what must never be in it
 mod log_page; // the provisioning log in a browser: lines, filters, explanations, dry runs
+mod me; // /Me: a person and their own user
 mod metrics; // what Prometheus is told
 mod openapi; // static/openapi.json against what is served
 mod pages; // all settings pages at once: markup, forms from elsewhere, other tenants

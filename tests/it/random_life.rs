@@ -85,6 +85,7 @@ pub fn call(tenant: TenantId, now: Timestamp, body: &str) -> Arc<Call> {
         tenant,
         schemas: rollcall::scim::declare::Schemas::built_in().clone(),
         paused: false,
+        me: None,
         token: 1,
         now,
         started: Instant::now(),

@@ -48,6 +48,7 @@ impl World {
             tenant: self.tenant,
             schemas: rollcall::scim::declare::Schemas::built_in().clone(),
             paused: false,
+            me: None,
             token: 1,
             now: at(hours),
             started: Instant::now(),

@@ -25,6 +25,7 @@ pub fn page(
         tenant,
         schemas: rollcall::scim::declare::Schemas::built_in().clone(),
         paused: false,
+        me: None,
         token: 1,
         now,
         started: Instant::now(),

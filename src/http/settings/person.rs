@@ -4,7 +4,7 @@ use minijinja::context;
 use minijinja::value::Value;
 
 use super::archived::{self, finish};
-use super::{Visit, attributes, history, listing};
+use super::{Visit, attributes, history, listing, tokens as shown};
 use crate::error::Result;
 use crate::http::html::moment;
 use crate::http::request::Response;
@@ -14,8 +14,8 @@ use crate::scim::resource::name_of;
 use crate::scim::schema::Kind;
 use crate::store::directory::{self, Entry, State};
 use crate::store::sessions::{self, Holder};
-use crate::store::tokens::{self, Token};
-use crate::store::{Snapshot, events};
+use crate::store::tokens::{self, Scope, Secret, Token, TokenKind};
+use crate::store::{Snapshot, events, people};
 
 /// How many teams are named.
 const TEAMS: usize = 200;
@@ -28,7 +28,7 @@ pub(super) fn answer(visit: &Visit<'_>, id: &str) -> Result<Response> {
         return visit.problem(404, "There is no such person. They may have been purged.");
     };
     if !visit.is_post() {
-        return show(visit, &entry);
+        return show(visit, &entry, None);
     }
     let here = format!("/settings/people/{}", entry.stored.id);
     let holder = Holder::Person(entry.stored.row);
@@ -70,11 +70,46 @@ pub(super) fn answer(visit: &Visit<'_>, id: &str) -> Result<Response> {
                 "The token is revoked.".to_owned()
             })
         }
+        "token" => {
+            // A token outlives the session that it was made in, so making one asks as well.
+            if let Some(ask) = visit.asks()? {
+                return Ok(ask);
+            }
+            match make_token(visit, &entry) {
+                Ok(made) => show(visit, &entry, Some(made)),
+                refused => finish(visit, refused, &here, |_| String::new()),
+            }
+        }
         _ => visit.problem(400, "That is nothing this page can do."),
     }
 }
 
-fn show(visit: &Visit<'_>, entry: &Entry) -> Result<Response> {
+/// Makes a token with which this person, or an app of theirs, reads and changes their own user at `/scim/v2/Me`.
+fn make_token(visit: &Visit<'_>, entry: &Entry) -> Result<(Token, Secret)> {
+    let (tenant, row) = (visit.tenant.id, entry.stored.row);
+    let whole = visit.form.get("whole") == "on";
+    let new = tokens::New {
+        kind: TokenKind::Me,
+        label: manage::tokens::label(visit.form.get("label"))?,
+        expires: shown::chosen_expiry(visit)?,
+        scopes: whole.then_some(Scope::Whole).into_iter().collect(),
+        person: Some(row),
+    };
+    let secret = Secret::generate(TokenKind::Me)?;
+    visit.change(move |tx, actor| {
+        if people::by_row(tx, tenant, row)?.is_none() {
+            return Err(ScimError::invalid_value(
+                "Only who is active can have a token: it would end with them.",
+            )
+            .into());
+        }
+        let token = manage::tokens::create(tx, tenant, actor, &secret, &new)?;
+        Ok((token, secret))
+    })
+}
+
+/// The page; `made` is a token that was just made.
+fn show(visit: &Visit<'_>, entry: &Entry, made: Option<(Token, Secret)>) -> Result<Response> {
     let (tenant, stored) = (visit.tenant.id, &entry.stored);
     let context = visit.look(|snapshot| {
         let mut teams = directory::teams_of(snapshot, tenant, stored, TEAMS + 1)?;
@@ -106,6 +141,11 @@ fn show(visit: &Visit<'_>, entry: &Entry) -> Result<Response> {
             sessions => signed_in(visit, snapshot, entry)?,
             tokens => tokens.iter().map(token).collect::<Vec<_>>(),
             history => history::page(visit, snapshot, &stored.id)?,
+            is_active => entry.state == State::Active,
+            me => format!("{}/scim/v2/Me", visit.app.origin(visit.head)),
+            made => made.as_ref().map(|(token, secret)| {
+                context! { label => token.label.as_str(), secret => secret.reveal() }
+            }),
         })
     })?;
     let name = stored
@@ -139,6 +179,11 @@ fn signed_in(visit: &Visit<'_>, snapshot: &Snapshot<'_>, entry: &Entry) -> Resul
 
 fn token(token: &Token) -> Value {
     let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
+    let scopes = match token.kind {
+        TokenKind::Me if scopes.is_empty() => vec!["read, change what is harmless, at /Me"],
+        TokenKind::Me => vec!["read, change and delete all of it, at /Me"],
+        _ => scopes,
+    };
     context! {
         id => token.id,
         label => token.label.as_str(),
