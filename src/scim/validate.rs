@@ -4,12 +4,11 @@
 //! suggestions (RFC 7643 §7) and aren't enforced, nor is the form of a `timezone` or a URI: a directory's odd value must
 //! not keep a person out.
 
-use jiff::{Timestamp, civil};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::ScimError;
-use super::resource::{Document, is_urn};
+use super::resource::{Document, instant, is_urn};
 use super::schema::{Attribute, Mutability, ResourceType, Type};
 
 /// Longest string, in bytes. A photo's data URI or a certificate fits; the whole body has a limit of its own.
@@ -158,7 +157,7 @@ pub(super) fn too_many_values(place: &str, found: usize) -> ScimError {
 
 fn string(data_type: Type, text: &str, place: &str) -> Result<(), ScimError> {
     let fits = match data_type {
-        Type::DateTime => is_date_time(text),
+        Type::DateTime => instant(text).is_some(),
         Type::Binary => is_base64(text),
         _ => true,
     };
@@ -177,12 +176,6 @@ fn string(data_type: Type, text: &str, place: &str) -> Result<(), ScimError> {
         return Err(wrong_type(place, &text.into(), expected));
     }
     Ok(())
-}
-
-/// RFC 7643 §2.3.5: an xsd:dateTime with both a date and a time; the zone may be missing.
-fn is_date_time(text: &str) -> bool {
-    text.as_bytes().get(10) == Some(&b'T')
-        && (text.parse::<Timestamp>().is_ok() || text.parse::<civil::DateTime>().is_ok())
 }
 
 /// RFC 7643 §2.3.6, in either alphabet of RFC 4648; padding may be missing.

@@ -12,7 +12,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
 use serde_json::{Value, json};
 
@@ -20,7 +19,7 @@ use super::resources::EMAILS_VALUE;
 use crate::scim::declare::{Declaration, Schemas};
 use crate::scim::filter::{CompareOp, Filter};
 use crate::scim::path::AttrPath;
-use crate::scim::resource::{Document, fold};
+use crate::scim::resource::{Document, fold, instant};
 use crate::scim::schema::{Kind, Resolved, ResourceType};
 use crate::scim::stored::index_key;
 
@@ -406,7 +405,7 @@ impl<'a> Translation<'a> {
     }
 
     fn compare_time(&mut self, column: &str, op: CompareOp, value: &Value) -> Option<String> {
-        let at: Timestamp = value.as_str()?.parse().ok()?;
+        let at = instant(value.as_str()?)?;
         // Columns have whole milliseconds, so a time between two of them equals none.
         let floor = at.as_nanosecond().div_euclid(1_000_000) as i64;
         let between = at.as_nanosecond().rem_euclid(1_000_000) != 0;

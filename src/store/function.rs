@@ -11,7 +11,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rusqlite::Connection;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::Value as Sql;
@@ -23,7 +22,7 @@ use crate::scim::ScimError;
 use crate::scim::declare::Schemas;
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
-use crate::scim::resource::{Document, Meta, assemble, fold};
+use crate::scim::resource::{Document, Meta, assemble, fold, instant};
 use crate::scim::schema::{Attribute, Kind, ResourceType, Type};
 use crate::scim::stored::withhold;
 
@@ -128,9 +127,9 @@ fn beginning(text: &str) -> String {
 
 fn key(attribute: &Attribute, value: &Value) -> Sql {
     match (attribute.data_type, value) {
-        (Type::DateTime, Value::String(text)) => text
-            .parse::<Timestamp>()
-            .map_or(Sql::Null, |at| Sql::Integer(at.as_microsecond())),
+        (Type::DateTime, Value::String(text)) => {
+            instant(text).map_or(Sql::Null, |at| Sql::Integer(at.as_microsecond()))
+        }
         (_, Value::String(text)) if attribute.case_exact => Sql::Text(beginning(text)),
         (_, Value::String(text)) => Sql::Text(beginning(&fold(text))),
         (_, Value::Bool(value)) => Sql::Integer((*value).into()),

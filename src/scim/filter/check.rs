@@ -1,11 +1,11 @@
 //! Whether a filter makes sense for the schemas (RFC 7644 §3.4.2.2, RFC 7643 §2.3).
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{CompareOp, Filter, Scope};
 use crate::scim::ScimError;
 use crate::scim::path::AttrPath;
+use crate::scim::resource::instant;
 use crate::scim::schema::{Attribute, Resolved, Type};
 
 /// Every attribute must be defined in at least one of `scopes`, and what is asked of it must suit its definition in all
@@ -121,7 +121,7 @@ fn suits(attribute: &Attribute, value: &Value) -> bool {
         (Type::Boolean, Value::Bool(_)) => true,
         // Entra ID: roles[primary eq "True"]
         (Type::Boolean, Value::String(text)) => super::eval::boolean(text).is_some(),
-        (Type::DateTime, Value::String(text)) => text.parse::<Timestamp>().is_ok(),
+        (Type::DateTime, Value::String(text)) => instant(text).is_some(),
         (Type::Integer | Type::Decimal, Value::Number(_)) => true,
         _ => false,
     }

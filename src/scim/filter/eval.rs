@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
 use super::{CompareOp, Filter, Scope};
-use crate::scim::resource::fold;
+use crate::scim::resource::{fold, instant};
 use crate::scim::schema::{Attribute, Resolved, Type};
 
 /// Whether `object`, a resource or one value of a complex attribute, fulfils `filter`.
@@ -90,10 +90,7 @@ fn holds(attribute: &Attribute, value: &Value, op: CompareOp, wanted: &Value) ->
             let wanted = wanted.as_bool().or_else(|| boolean(wanted.as_str()?));
             op == CompareOp::Eq && wanted.is_some() && wanted == value.as_bool()
         }
-        Type::DateTime => ordered(
-            instant(value).zip(instant(wanted)).map(|(a, b)| a.cmp(&b)),
-            op,
-        ),
+        Type::DateTime => ordered(at(value).zip(at(wanted)).map(|(a, b)| a.cmp(&b)), op),
         Type::Integer | Type::Decimal => match (value, wanted) {
             (Value::Number(value), Value::Number(wanted)) => ordered(numeric(value, wanted), op),
             _ => false,
@@ -133,8 +130,8 @@ fn ordered(ordering: Option<Ordering>, op: CompareOp) -> bool {
     })
 }
 
-fn instant(value: &Value) -> Option<Timestamp> {
-    value.as_str()?.parse().ok()
+fn at(value: &Value) -> Option<Timestamp> {
+    instant(value.as_str()?)
 }
 
 fn numeric(value: &Number, wanted: &Number) -> Option<Ordering> {
