@@ -305,15 +305,21 @@ CREATE TABLE resource_value (
 CREATE INDEX resource_value_resource ON resource_value (resource);
 
 -- Who is in which team. Rows and never JSON, so that one member more costs the same in a team of three as in one
--- of 100,000. Rows of deleted teams and users stay until those are purged: a query joins live resources.
+-- of 100,000. Rows of deleted teams and users stay until those are purged: a query joins live resources. A team may be
+-- in a team, and whoever is in the one is in the other by that: no row says so, it is found along the rows of teams in
+-- teams (src/store/nesting.rs). Those never lead back to where they began, not even through deleted teams.
 CREATE TABLE team_member (
     team   INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE, -- a Group
-    member INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE, -- a User
+    member INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE, -- a User or a Group
+    nested INTEGER NOT NULL, -- 0 or 1: whether the member is a Group
     joined INTEGER NOT NULL,
     PRIMARY KEY (team, member)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX team_member_member ON team_member (member, team);
+-- The ways down and up through teams in teams, past all people: empty where there are none.
+CREATE INDEX team_member_down ON team_member (team, member) WHERE nested;
+CREATE INDEX team_member_up ON team_member (member, team) WHERE nested;
 
 -- Something of an app's that belongs to a team: a monitor, a repository, a calendar. It shares its team's fate:
 -- archived, restored, purged with it.
@@ -399,19 +405,56 @@ SELECT tenant.name AS tenant, person.id AS id,
 FROM resource AS person JOIN tenant ON tenant.id = person.tenant LEFT JOIN role ON role.id = person.role
 WHERE person.kind = 'User' AND person.deleted_at IS NULL AND person.active IS NOT 0;
 
+-- Who is in which team: as its member, or by way of a team that is in it (direct = 0), each once.
 CREATE VIEW v_team_member AS
+WITH RECURSIVE inside (team, below) AS ( -- each live team that has teams, and each live one in it at whatever depth
+    SELECT link.team, link.member FROM team_member AS link
+    JOIN resource AS team ON team.row = link.team AND team.deleted_at IS NULL
+    JOIN resource AS other ON other.row = link.member AND other.deleted_at IS NULL
+    WHERE link.nested
+    UNION
+    SELECT inside.team, link.member FROM inside
+    JOIN team_member AS link ON link.team = inside.below AND link.nested
+    JOIN resource AS other ON other.row = link.member AND other.deleted_at IS NULL
+), membership (team, member, joined, direct) AS (
+    SELECT team, member, joined, 1 FROM team_member WHERE NOT nested
+    UNION ALL
+    SELECT inside.team, link.member, min(link.joined), 0 FROM inside
+    JOIN team_member AS link ON link.team = inside.below AND NOT link.nested
+    WHERE NOT EXISTS (SELECT 1 FROM team_member AS own WHERE own.team = inside.team AND own.member = link.member)
+    GROUP BY inside.team, link.member
+)
 SELECT tenant.name AS tenant, team.id AS team, team.document ->> '$.displayName' AS team_name,
        person.id AS user, person.document ->> '$.userName' AS user_name,
-       strftime('%Y-%m-%dT%H:%M:%fZ', joined / 1000.0, 'unixepoch') AS joined
-FROM team_member
-JOIN resource AS team ON team.row = team_member.team AND team.deleted_at IS NULL
+       strftime('%Y-%m-%dT%H:%M:%fZ', joined / 1000.0, 'unixepoch') AS joined, direct
+FROM membership
+JOIN resource AS team ON team.row = membership.team AND team.deleted_at IS NULL
 JOIN resource AS person ON person.row = member AND person.deleted_at IS NULL AND person.active IS NOT 0
 JOIN tenant ON tenant.id = team.tenant;
 
+-- Which team is in which, as its member.
+CREATE VIEW v_team_in_team AS
+SELECT tenant.name AS tenant, team.id AS team, team.document ->> '$.displayName' AS team_name,
+       part.id AS part, part.document ->> '$.displayName' AS part_name,
+       strftime('%Y-%m-%dT%H:%M:%fZ', joined / 1000.0, 'unixepoch') AS joined
+FROM team_member
+JOIN resource AS team ON team.row = team_member.team AND team.deleted_at IS NULL
+JOIN resource AS part ON part.row = member AND part.deleted_at IS NULL
+JOIN tenant ON tenant.id = team.tenant
+WHERE nested;
+
 CREATE VIEW v_team AS
 SELECT tenant.name AS tenant, team.id AS id, team.document ->> '$.displayName' AS name, team.external_id AS external_id,
-       (SELECT count(*) FROM team_member JOIN resource AS person ON person.row = member
-        WHERE team_member.team = team.row AND person.deleted_at IS NULL AND person.active IS NOT 0) AS people,
+       (WITH RECURSIVE inside (row) AS (
+            VALUES (team.row)
+            UNION
+            SELECT link.member FROM inside
+            JOIN team_member AS link ON link.team = inside.row AND link.nested
+            JOIN resource AS other ON other.row = link.member AND other.deleted_at IS NULL)
+        SELECT count(DISTINCT person.row) FROM inside
+        JOIN team_member AS link ON link.team = inside.row AND NOT link.nested
+        JOIN resource AS person ON person.row = link.member
+        WHERE person.deleted_at IS NULL AND person.active IS NOT 0) AS people, -- those of the teams in it as well
        (SELECT count(*) FROM team_resource WHERE team_resource.team = team.row) AS resources,
        strftime('%Y-%m-%dT%H:%M:%fZ', team.created / 1000.0, 'unixepoch') AS created,
        strftime('%Y-%m-%dT%H:%M:%fZ', team.last_modified / 1000.0, 'unixepoch') AS last_modified

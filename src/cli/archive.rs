@@ -164,7 +164,10 @@ fn import(data: &Path, tenant: String, file: &Path) -> Outcome {
         team_copies::import(tx, tenant.id, OPERATOR, &copy)
     })?;
     for name in &imported.missing {
-        eprintln!("left out {}: no such user", table::printable(name));
+        eprintln!(
+            "left out {}: there is none of this name",
+            table::printable(name)
+        );
     }
     table::line(&imported.team.id)
 }

@@ -210,7 +210,7 @@ fn row(
         Kind::User => {
             row["role"] = json!(roles::name_of(snapshot, tenant, stored)?);
             row["active"] = json!(stored.document.get("active") != Some(&Value::Bool(false)));
-            row["teams"] = json!(teams::groups_of(snapshot, tenant, stored)?.len());
+            row["teams"] = json!(teams::all_groups_of(snapshot, tenant, stored)?.len());
         }
         Kind::Group => row["members"] = json!(teams::member_count(snapshot, tenant, stored)?),
     }
@@ -228,12 +228,12 @@ fn show(data: &Path, kind: Kind, tenant: &str, wanted: &str) -> Outcome {
             return Ok(Err(missing(kind, wanted)));
         };
         let links = match kind {
-            Kind::User => teams::groups_of(snapshot, tenant.id, &stored)?,
+            Kind::User => teams::all_groups_of(snapshot, tenant.id, &stored)?,
             Kind::Group => teams::members(snapshot, tenant.id, &stored)?,
         };
         let links = links
             .iter()
-            .map(|link| json!({ "value": link.id, "display": link.display }))
+            .map(|link| json!({ "value": link.id, "display": link.display, "type": link.r#type }))
             .collect();
         let mut shown = stored.document;
         shown.insert("id".into(), stored.id.into());

@@ -12,7 +12,9 @@ use crate::settings::Settings;
 use crate::store::archive::{self, Archived};
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Stored};
-use crate::store::{Snapshot, Store, TenantId, Tx, attributes, removals, settings, teams, tenants};
+use crate::store::{
+    Snapshot, Store, TenantId, Tx, attributes, nesting, removals, settings, teams, tenants,
+};
 
 /// The actor of what nobody asked for.
 pub const ROLLCALL: &str = "rollcall";
@@ -75,23 +77,20 @@ pub fn revive(
         &stored,
         None,
     )?;
-    // The rows were there all the time; to everybody else these people join now.
+    // The rows were there all the time; to everybody else these members join now.
+    for group in teams::groups_of(tx, tenant, &stored)? {
+        joined(tx, tenant, actor, &group.id, (&stored.id, stored.kind))?;
+        teams::touch_group(tx, tenant, &group.id)?;
+    }
     match stored.kind {
-        Kind::User => {
-            for group in teams::groups_of(tx, tenant, &stored)? {
-                joined(tx, tenant, actor, &group.id, &stored.id)?;
-                teams::touch_group(tx, tenant, &group.id)?;
-            }
-            // What gives roles may have changed meanwhile.
-            roles::settle(tx, tenant, actor, &stored)?;
-        }
+        // What gives roles may have changed meanwhile.
+        Kind::User => roles::settle(tx, tenant, actor, &stored)?,
         Kind::Group => {
             for member in teams::members(tx, tenant, &stored)? {
-                joined(tx, tenant, actor, &stored.id, &member.id)?;
+                joined(tx, tenant, actor, &stored.id, (&member.id, member.kind))?;
             }
-            teams::touch_members(tx, tenant, &stored)?;
-            let name = resource::name_of(&stored.document, Kind::Group.resource_type());
-            roles::settle_team(tx, tenant, actor, &[name], &stored)?;
+            nesting::touch_people_below(tx, tenant, &stored)?;
+            roles::settle_team(tx, tenant, actor, &stored, None)?;
         }
     }
     Ok(stored)
@@ -239,11 +238,11 @@ pub(super) fn joined(
     tenant: TenantId,
     actor: &str,
     team: &str,
-    member: &str,
+    (member, kind): (&str, Kind),
 ) -> Result<()> {
     let event = Event {
         actor,
-        kind: "member.added",
+        kind: by_kind(kind, "member.added", "subteam.added"),
         subject: team,
         object: Some(member),
         before: None,

@@ -125,6 +125,18 @@ impl Telling<'_> {
                 words(" from team "),
                 self.party(Kind::Group, subject)?,
             ],
+            ("subteam", "added") => vec![
+                words(" added team "),
+                self.party(Kind::Group, object)?,
+                words(" to team "),
+                self.party(Kind::Group, subject)?,
+            ],
+            ("subteam", "removed") => vec![
+                words(" removed team "),
+                self.party(Kind::Group, object)?,
+                words(" from team "),
+                self.party(Kind::Group, subject)?,
+            ],
             ("role", "assigned") => vec![
                 words(" gave "),
                 self.party(Kind::User, subject)?,

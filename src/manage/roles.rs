@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::access::roles::{RoleId, Rules, decide};
 use crate::error::Result;
 use crate::scim::ScimError;
-use crate::scim::resource::{Document, fold};
+use crate::scim::resource::{self, Document, fold};
 use crate::scim::schema::Kind;
 use crate::settings::UnmappedRole;
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Stored};
 use crate::store::roles::Scope;
-use crate::store::{Snapshot, TenantId, Tx, roles, settings, teams};
+use crate::store::{Snapshot, TenantId, Tx, nesting, roles, settings};
 
 /// Users that one step of [`walk`] holds in memory.
 const BATCH: usize = 500;
@@ -60,41 +60,81 @@ pub(super) fn walk(
     }
 }
 
-/// The same for users, by id, who joined or left a group, if groups called `names` give roles at all.
+/// The same for who joined or left `team`, as its member or with a team that did, if it or a team that it is in gives a
+/// role at all.
 pub fn settle_members<'a>(
     tx: &Tx<'_>,
     tenant: TenantId,
     actor: &str,
-    names: &[&str],
-    users: impl IntoIterator<Item = &'a String>,
+    team: &Stored,
+    members: impl IntoIterator<Item = (&'a String, &'a Kind)>,
 ) -> Result<()> {
-    let rules = roles::rules(tx, tenant)?;
-    if names
-        .iter()
-        .any(|name| rules.by_group.contains_key(&fold(name)))
-    {
-        for id in users {
-            if let Some(user) = resources::get(tx, tenant, Kind::User, id)? {
-                settle_by(tx, tenant, actor, &rules, &user)?;
+    let Some(rules) = rules_by(tx, tenant, team, None)? else {
+        return Ok(());
+    };
+    for (id, kind) in members {
+        match kind {
+            Kind::User => settle_each(tx, tenant, actor, &rules, std::slice::from_ref(id))?,
+            Kind::Group => {
+                if let Some(part) = resources::get(tx, tenant, Kind::Group, id)? {
+                    let people = nesting::people_below(tx, tenant, &part)?;
+                    settle_each(tx, tenant, actor, &rules, &people)?;
+                }
             }
         }
     }
     Ok(())
 }
 
-/// The same for all members of a group, which came, went or changed its name.
+/// The same for all who are in a team, which came, went or was called `before`.
 pub fn settle_team(
     tx: &Tx<'_>,
     tenant: TenantId,
     actor: &str,
-    names: &[&str],
     team: &Stored,
+    before: Option<&str>,
 ) -> Result<()> {
-    let members: Vec<String> = teams::members(tx, tenant, team)?
-        .into_iter()
-        .map(|member| member.id)
-        .collect();
-    settle_members(tx, tenant, actor, names, &members)
+    let Some(rules) = rules_by(tx, tenant, team, before)? else {
+        return Ok(());
+    };
+    let people = nesting::people_below(tx, tenant, team)?;
+    settle_each(tx, tenant, actor, &rules, &people)
+}
+
+/// The rules, if by them a role is given by `team`, which may have been called `before`, or by one that it is in.
+fn rules_by(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    team: &Stored,
+    before: Option<&str>,
+) -> Result<Option<Rules>> {
+    let rules = roles::rules(tx, tenant)?;
+    if rules.by_group.is_empty() {
+        return Ok(None);
+    }
+    let gives = |name: &str| rules.by_group.contains_key(&fold(name));
+    let own = resource::name_of(&team.document, Kind::Group.resource_type());
+    let concerned = gives(own)
+        || before.is_some_and(gives)
+        || nesting::teams_above(tx, tenant, team)?
+            .iter()
+            .any(|above| gives(&above.display));
+    Ok(concerned.then_some(rules))
+}
+
+fn settle_each(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    actor: &str,
+    rules: &Rules,
+    users: &[String],
+) -> Result<()> {
+    for id in users {
+        if let Some(user) = resources::get(tx, tenant, Kind::User, id)? {
+            settle_by(tx, tenant, actor, rules, &user)?;
+        }
+    }
+    Ok(())
 }
 
 /// Tells whether the role is another now.

@@ -1,6 +1,6 @@
 //! A team as one JSON document, out and in again; and what a team owns, on its way to another.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
@@ -9,12 +9,12 @@ use super::roles;
 use super::team_resources::{self, append, told};
 use crate::error::Result;
 use crate::scim::ScimError;
+use crate::scim::dialect;
 use crate::scim::schema::Kind;
-use crate::scim::{dialect, resource};
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Stored};
 use crate::store::team_copies;
-use crate::store::{Snapshot, TenantId, Tx, archive as archived, attributes, teams};
+use crate::store::{Snapshot, TenantId, Tx, archive as archived, attributes, nesting};
 
 /// What a downloaded document says it is. Another layout gets another number.
 const FORMAT: &str = "rollcall team 1";
@@ -27,10 +27,11 @@ pub fn download(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<V
     let team =
         team_copies::team(snapshot, tenant, id)?.ok_or_else(|| unknown(id, "live or archived"))?;
     let since = archived::get(snapshot, tenant, Kind::Group, id)?.map(|archived| archived.since);
-    let members: Vec<Value> = team_copies::members(snapshot, tenant, &team)?
-        .into_iter()
-        .map(|(id, user_name)| json!({"id": id, "userName": user_name}))
-        .collect();
+    let members = |kind: Kind| -> Result<Vec<Value>> {
+        let members = team_copies::members(snapshot, tenant, &team, kind)?.into_iter();
+        let named = |(id, name)| json!({"id": id, (kind.name_attribute()): name});
+        Ok(members.map(named).collect())
+    };
     let resources: Vec<Value> = team_copies::belongings(snapshot, tenant, &team, ALL)?
         .into_iter()
         .map(|(id, draft)| {
@@ -46,7 +47,8 @@ pub fn download(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<V
         "lastModified": team.last_modified.to_string(),
         "archived": since.map(|at| at.to_string()),
         "attributes": team.document,
-        "members": members,
+        "members": members(Kind::User)?,
+        "teams": members(Kind::Group)?,
         "resources": resources,
     }))
 }
@@ -56,7 +58,7 @@ pub fn download(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<V
 pub struct Imported {
     /// The team.
     pub team: Stored,
-    /// userNames of those who are no users of the tenant.
+    /// userNames of those who are no users of the tenant, and names of what is no team of it.
     pub missing: Vec<String>,
 }
 
@@ -92,18 +94,20 @@ pub fn import(tx: &Tx<'_>, tenant: TenantId, actor: &str, copy: &Value) -> Resul
     let team = team_copies::insert(tx, tenant, text(copy, "id"), document)?;
     changed(tx, tenant, actor, "team.created", &team, None)?;
     let mut missing = Vec::new();
-    let mut live = Vec::new();
-    let mut seen = HashSet::new();
-    for member in list(copy, "members") {
-        let (id, user_name) = (text(member, "id"), text(member, "userName"));
-        match team_copies::join(tx, tenant, &team, id, user_name)? {
-            Some((id, true)) if seen.insert(id.clone()) => live.push(id),
-            Some(_) => {}
-            None => missing.push(user_name.to_owned()),
+    let mut live = BTreeMap::new();
+    // The team is new and in no other, so teams in it can't lead back to it.
+    for (kind, members) in [(Kind::User, "members"), (Kind::Group, "teams")] {
+        for member in list(copy, members) {
+            let named = (text(member, "id"), text(member, kind.name_attribute()));
+            match team_copies::join(tx, tenant, &team, kind, named)? {
+                Some((id, true)) => drop(live.insert(id, kind)),
+                Some(_) => {}
+                None => missing.push(named.1.to_owned()),
+            }
         }
     }
-    for id in &live {
-        joined(tx, tenant, actor, &team.id, id)?;
+    for (id, kind) in &live {
+        joined(tx, tenant, actor, &team.id, (id, *kind))?;
     }
     for value in list(copy, "resources") {
         let draft = team_resources::read(value).map_err(|refusal| refusal.at("resources"))?;
@@ -117,9 +121,8 @@ pub fn import(tx: &Tx<'_>, tenant: TenantId, actor: &str, copy: &Value) -> Resul
             (None, Some(&after)),
         )?;
     }
-    teams::touch_members(tx, tenant, &team)?;
-    let name = resource::name_of(&team.document, Kind::Group.resource_type());
-    roles::settle_members(tx, tenant, actor, &[name], &live)?;
+    nesting::touch_people_below(tx, tenant, &team)?;
+    roles::settle_members(tx, tenant, actor, &team, &live)?;
     Ok(Imported { team, missing })
 }
 

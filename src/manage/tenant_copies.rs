@@ -23,7 +23,7 @@ use crate::store::backup;
 use crate::store::events::{self, Event};
 use crate::store::tenant_copies::{self, EVENT, Resource};
 use crate::store::tenants::Tenant;
-use crate::store::{Snapshot, Store, TenantId, Tx, attributes};
+use crate::store::{Snapshot, Store, TenantId, Tx, attributes, nesting};
 
 /// What the first line says it is. Another layout gets another number.
 const FORMAT: &str = "rollcall tenant 1";
@@ -148,6 +148,12 @@ pub fn import(tx: &Tx<'_>, copy: &mut dyn BufRead) -> Result<Imported> {
         }
         import.take(tx, &line).map_err(|error| line.at(error))?;
         rows += 1;
+    }
+    if nesting::has_circle(tx, import.tenant)? {
+        return Err(ScimError::invalid_value(
+            "in this copy a team is in itself, as its own member or by way of other teams, which can't be",
+        )
+        .into());
     }
     if tenant_copies::finish(tx, import.tenant, &head.text, first.last_event)
         .map_err(|error| head.at(error))?

@@ -3,7 +3,7 @@
 //! A provider whose scope was mistyped removes everybody within minutes. [`watch`] marks the tenant then, [`plan`] and
 //! [`apply`] bring back what was removed, and [`release`] says that it was meant.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use super::roles;
 use crate::access::brake;
 use crate::error::Result;
 use crate::scim::ScimError;
-use crate::scim::resource::{self, fold};
+use crate::scim::resource::fold;
 use crate::scim::schema::Kind;
 use crate::store::archive::Archived;
 use crate::store::events::{self, Event};
@@ -108,7 +108,8 @@ impl Step {
             ),
             Deed::Activate(user) => format!("activate user {}", archive::name(user)),
             Deed::Join(gap) => format!(
-                "add user {} to team {}",
+                "add {} {} to team {}",
+                archive::noun(gap.member.kind),
                 archive::name(&gap.member),
                 archive::name(&gap.team)
             ),
@@ -173,7 +174,10 @@ pub fn plan(snapshot: &Snapshot<'_>, tenant: TenantId, since: Timestamp) -> Resu
         let hindrance = hindered
             .get(&gap.team.row)
             .or(hindered.get(&gap.member.row));
-        let hindrance = hindrance.cloned();
+        let hindrance = match hindrance {
+            None if removals::would_circle(snapshot, &gap)? => Some(IN_ITSELF.to_owned()),
+            hindrance => hindrance.cloned(),
+        };
         steps.push(Step {
             deed: Deed::Join(gap),
             hindrance,
@@ -181,6 +185,10 @@ pub fn plan(snapshot: &Snapshot<'_>, tenant: TenantId, since: Timestamp) -> Resu
     }
     Ok(steps)
 }
+
+/// Why a team can't be a member of another again.
+const IN_ITSELF: &str =
+    "the other team is in this one by now, and a team can't be in itself: take that one out first";
 
 /// Takes name and `externalId`; false where another one that comes back has taken one of them.
 fn claim(claimed: &mut HashSet<(Kind, &'static str, String)>, stored: &Stored) -> bool {
@@ -200,8 +208,8 @@ fn claim(claimed: &mut HashSet<(Kind, &'static str, String)>, stored: &Stored) -
 /// Brings back what [`plan`] lists, all of it in the caller's transaction, and gives the list; what is hindered stays
 /// where it is.
 pub fn apply(tx: &Tx<'_>, tenant: TenantId, actor: &str, since: Timestamp) -> Result<Vec<Step>> {
-    let steps = plan(tx, tenant, since)?;
-    bring_back(tx, tenant, actor, &steps)?;
+    let mut steps = plan(tx, tenant, since)?;
+    bring_back(tx, tenant, actor, &mut steps)?;
     Ok(steps)
 }
 
@@ -214,14 +222,14 @@ pub fn apply_shown(
     since: Timestamp,
     shown: &str,
 ) -> Result<Vec<Step>> {
-    let steps = plan(tx, tenant, since)?;
+    let mut steps = plan(tx, tenant, since)?;
     if fingerprint(&steps) != shown {
         return Err(ScimError::uniqueness(
             "Nothing was brought back: more was removed or came back meanwhile. Here is the list as it is now.",
         )
         .into());
     }
-    bring_back(tx, tenant, actor, &steps)?;
+    bring_back(tx, tenant, actor, &mut steps)?;
     Ok(steps)
 }
 
@@ -260,19 +268,18 @@ pub fn counted<'a>(steps: impl IntoIterator<Item = &'a Step>) -> String {
     }
 }
 
-fn bring_back(tx: &Tx<'_>, tenant: TenantId, actor: &str, steps: &[Step]) -> Result<()> {
+/// Does what is not hindered. A step that what is brought back before it hinders says so from then on.
+fn bring_back(tx: &Tx<'_>, tenant: TenantId, actor: &str, steps: &mut [Step]) -> Result<()> {
     let mut joined: Vec<&Gap> = Vec::new();
-    for step in steps.iter().filter(|step| step.hindrance.is_none()) {
+    for step in steps.iter_mut().filter(|step| step.hindrance.is_none()) {
         match &step.deed {
             Deed::Restore(deleted) => {
                 let document = deleted.stored.document.clone();
                 archive::revive(tx, tenant, actor, deleted, document)?;
             }
             Deed::Activate(user) => activate(tx, tenant, actor, user)?,
-            Deed::Join(gap) => {
-                removals::close(tx, gap)?;
-                joined.push(gap);
-            }
+            Deed::Join(gap) if removals::close(tx, gap)? => joined.push(gap),
+            Deed::Join(_) => step.hindrance = Some(IN_ITSELF.to_owned()),
         }
     }
     for of_team in joined.chunk_by(|one, next| one.team.row == next.team.row) {
@@ -303,14 +310,13 @@ fn rejoined(tx: &Tx<'_>, tenant: TenantId, actor: &str, gaps: &[&Gap]) -> Result
     let Some(team) = resources::get(tx, tenant, Kind::Group, &gaps[0].team.id)? else {
         return Ok(());
     };
-    let mut ids = Vec::with_capacity(gaps.len());
-    for gap in gaps {
-        if resources::get(tx, tenant, Kind::User, &gap.member.id)?.is_some() {
-            archive::joined(tx, tenant, actor, &team.id, &gap.member.id)?;
-            ids.push(gap.member.id.clone());
+    let mut members = BTreeMap::new();
+    for Gap { member, .. } in gaps {
+        if resources::get(tx, tenant, member.kind, &member.id)?.is_some() {
+            archive::joined(tx, tenant, actor, &team.id, (&member.id, member.kind))?;
+            members.insert(member.id.clone(), member.kind);
         }
     }
-    teams::touch(tx, tenant, &team, &ids)?;
-    let name = resource::name_of(&team.document, Kind::Group.resource_type());
-    roles::settle_members(tx, tenant, actor, &[name], &ids)
+    teams::touch(tx, tenant, &team, &members)?;
+    roles::settle_members(tx, tenant, actor, &team, &members)
 }

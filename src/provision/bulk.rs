@@ -152,6 +152,14 @@ impl Bulk {
 
     /// Does the operations of a step; the ids and answers are in their order.
     fn make(&mut self, tx: &Tx<'_>, step: &Step) -> Result<Vec<(String, Answer)>> {
+        if step.nests_itself {
+            return Err(ScimError::conflict(format!(
+                "a circle of references can't be resolved: the groups of {} would be in each other as members, and a \
+                 group can't be in itself",
+                self.named(step)
+            ))
+            .into());
+        }
         let mut promised = Promised::new();
         if step.circular {
             for &index in &step.operations {
@@ -205,6 +213,15 @@ impl Bulk {
             password.clone_from(&self.passwords[index]);
         }
         Ok(change)
+    }
+
+    /// The operations of a step, as the client calls them.
+    fn named(&self, step: &Step) -> String {
+        let ids = step
+            .operations
+            .iter()
+            .filter_map(|index| self.request.operations[*index].bulk_id.as_deref());
+        ids.map(bulk::reference).collect::<Vec<_>>().join(", ")
     }
 
     fn future_id(&self, tx: &Tx<'_>, index: usize, promised: &Promised) -> Result<String> {

@@ -290,8 +290,7 @@ fn delete(tx: &Tx<'_>, call: &Call, stored: Stored) -> Result<Outcome> {
     membership::leave(tx, call, &stored)?;
     resources::delete(tx, call.tenant, &stored)?;
     if stored.kind == Kind::Group {
-        let name = resource::name_of(&stored.document, Kind::Group.resource_type());
-        roles::settle_team(tx, call.tenant, &call.actor(), &[name], &stored)?;
+        roles::settle_team(tx, call.tenant, &call.actor(), &stored, None)?;
     }
     changed(
         tx,

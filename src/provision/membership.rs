@@ -1,6 +1,6 @@
 //! Changes of a group's members: deltas on rows, inside the transaction of the request.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -15,35 +15,31 @@ use crate::scim::resource::{self, Document};
 use crate::scim::schema::Kind;
 use crate::store::events::{self, Event};
 use crate::store::resources::Stored;
-use crate::store::teams::{self, Link, Refused};
-use crate::store::{Snapshot, Tx};
+use crate::store::teams::{self, Changed, Link, Refused};
+use crate::store::{Snapshot, Tx, nesting};
 
-/// Who joined and who left, by id.
+/// Who joined and who left, by id, and of what type they are.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Delta {
-    pub added: BTreeSet<String>,
-    pub removed: BTreeSet<String>,
+    pub added: BTreeMap<String, Kind>,
+    pub removed: BTreeMap<String, Kind>,
 }
 
 /// The values of the membership attribute: a Group's `members` or a User's `groups` (RFC 7643 §4.1.2, §4.2).
 pub(super) fn values(snapshot: &Snapshot<'_>, call: &Call, stored: &Stored) -> Result<Vec<Value>> {
     let links = match stored.kind {
         Kind::Group => teams::members(snapshot, call.tenant, stored)?,
-        Kind::User => teams::groups_of(snapshot, call.tenant, stored)?,
+        Kind::User => teams::all_groups_of(snapshot, call.tenant, stored)?,
     };
     Ok(links.iter().map(|link| value(link, &call.base)).collect())
 }
 
 fn value(link: &Link, base: &str) -> Value {
-    let kind = match link.kind {
-        Kind::User => "User",
-        Kind::Group => "direct",
-    };
     json!({
         "value": link.id,
         "$ref": format!("{base}/{}/{}", link.kind.endpoint(), link.id),
         "display": link.display,
-        "type": kind,
+        "type": link.r#type,
     })
 }
 
@@ -87,40 +83,46 @@ pub(super) fn replace(
 /// A resource is about to be deleted: what showed it as a member or as a group is another version from now on.
 /// The rows stay, so that a restored resource finds its memberships again.
 pub(super) fn leave(tx: &Tx<'_>, call: &Call, stored: &Stored) -> Result<()> {
-    match stored.kind {
-        Kind::User => {
-            for group in teams::groups_of(tx, call.tenant, stored)? {
-                event(tx, call, "member.removed", &group.id, &stored.id)?;
-                teams::touch_group(tx, call.tenant, &group.id)?;
-            }
+    for group in teams::groups_of(tx, call.tenant, stored)? {
+        event(tx, call, Moved::Out, &group.id, (&stored.id, stored.kind))?;
+        teams::touch_group(tx, call.tenant, &group.id)?;
+    }
+    if stored.kind == Kind::Group {
+        for member in teams::members(tx, call.tenant, stored)? {
+            event(tx, call, Moved::Out, &stored.id, (&member.id, member.kind))?;
         }
-        Kind::Group => {
-            for member in teams::members(tx, call.tenant, stored)? {
-                event(tx, call, "member.removed", &stored.id, &member.id)?;
-            }
-            teams::touch_members(tx, call.tenant, stored)?;
-        }
+        nesting::touch_people_below(tx, call.tenant, stored)?;
     }
     Ok(())
 }
 
-/// A group's new name shows in its members' `groups`: they are another version too, and may have another role.
+/// A group's new name shows in the `groups` of who is in it: they are another version too, and may have another role.
 pub(super) fn renamed(tx: &Tx<'_>, call: &Call, before: &Stored, after: &Stored) -> Result<()> {
-    let names = [name(before), name(after)];
-    if names[0] == names[1] {
+    if name(before) == name(after) {
         return Ok(());
     }
-    teams::touch_members(tx, call.tenant, after)?;
-    roles::settle_team(tx, call.tenant, &call.actor(), &names, after)
+    nesting::touch_people_below(tx, call.tenant, after)?;
+    let actor = call.actor();
+    roles::settle_team(tx, call.tenant, &actor, after, Some(name(before)))
 }
 
 fn name(group: &Stored) -> &str {
     resource::name_of(&group.document, Kind::Group.resource_type())
 }
 
-fn add(tx: &Tx<'_>, call: &Call, group: &Stored, ids: &[String]) -> Result<Vec<String>> {
-    teams::add(tx, call.tenant, group, ids)?.map_err(|Refused::Unknown(id)| {
-        ScimError::invalid_value(format!("members: there is no User with id {id:?}")).into()
+fn add(tx: &Tx<'_>, call: &Call, group: &Stored, ids: &[String]) -> Result<Changed> {
+    teams::add(tx, call.tenant, group, ids)?.map_err(|refused| {
+        let why = match refused {
+            Refused::Unknown(id) => format!("there is no User or Group with id {id:?}"),
+            Refused::Circle(id) if id == group.id => {
+                format!("the Group {id:?} can't be a member of itself")
+            }
+            Refused::Circle(id) => format!(
+                "the Group {id:?} can't be a member here, because this Group is in that one already, as its member or by \
+                 way of others: a Group can't be in itself"
+            ),
+        };
+        ScimError::invalid_value(format!("members: {why}")).into()
     })
 }
 
@@ -172,22 +174,40 @@ fn settle(tx: &Tx<'_>, call: &Call, group: Stored, delta: Delta) -> Result<(Stor
     if delta == Delta::default() {
         return Ok((group, delta));
     }
-    for id in &delta.removed {
-        event(tx, call, "member.removed", &group.id, id)?;
+    for (id, kind) in &delta.removed {
+        event(tx, call, Moved::Out, &group.id, (id, *kind))?;
     }
-    for id in &delta.added {
-        event(tx, call, "member.added", &group.id, id)?;
+    for (id, kind) in &delta.added {
+        event(tx, call, Moved::In, &group.id, (id, *kind))?;
     }
-    let concerned: Vec<String> = delta.added.iter().chain(&delta.removed).cloned().collect();
-    let group = teams::touch(tx, call.tenant, &group, &concerned)?;
-    roles::settle_members(tx, call.tenant, &call.actor(), &[name(&group)], &concerned)?;
+    let concerned = || delta.added.iter().chain(&delta.removed);
+    let group = teams::touch(tx, call.tenant, &group, concerned())?;
+    roles::settle_members(tx, call.tenant, &call.actor(), &group, concerned())?;
     Ok((group, delta))
 }
 
-fn event(tx: &Tx<'_>, call: &Call, kind: &'static str, group: &str, member: &str) -> Result<()> {
+/// Which way a member went.
+#[derive(Clone, Copy)]
+enum Moved {
+    In,
+    Out,
+}
+
+fn event(
+    tx: &Tx<'_>,
+    call: &Call,
+    moved: Moved,
+    group: &str,
+    (member, kind): (&str, Kind),
+) -> Result<()> {
     let event = Event {
         actor: &call.actor(),
-        kind,
+        kind: match (kind, moved) {
+            (Kind::User, Moved::In) => "member.added",
+            (Kind::User, Moved::Out) => "member.removed",
+            (Kind::Group, Moved::In) => "subteam.added",
+            (Kind::Group, Moved::Out) => "subteam.removed",
+        },
         subject: group,
         object: Some(member),
         before: None,
@@ -199,13 +219,15 @@ fn event(tx: &Tx<'_>, call: &Call, kind: &'static str, group: &str, member: &str
 
 /// Who joins and leaves again within one request did neither.
 impl Delta {
-    fn join(&mut self, ids: Vec<String>) {
+    fn join(&mut self, members: Changed) {
+        let news = members.into_iter();
         self.added
-            .extend(ids.into_iter().filter(|id| !self.removed.remove(id)));
+            .extend(news.filter(|(id, _)| self.removed.remove(id).is_none()));
     }
 
-    fn leave(&mut self, ids: Vec<String>) {
+    fn leave(&mut self, members: Changed) {
+        let news = members.into_iter();
         self.removed
-            .extend(ids.into_iter().filter(|id| !self.added.remove(id)));
+            .extend(news.filter(|(id, _)| self.added.remove(id).is_none()));
     }
 }

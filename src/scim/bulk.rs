@@ -3,23 +3,26 @@
 //! Reading them, their order and their references are functions of the request alone. What is wrong with one operation
 //! is kept with it, for the others go on (§3.7.3). Doing them is left to `provision`.
 
+mod references;
+
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value, json};
 
 use super::ScimError;
 use super::dialect::{check_names, check_schemas};
+use super::member::MEMBERS;
 use super::schema::Kind;
 use super::validate::{excerpt, wrong_type};
+use references::{REFERENCE, collect};
+
+pub use references::resolve;
 
 /// Most operations of one request (RFC 7644 §3.7.4).
 pub const MAX_OPERATIONS: usize = 1000;
 
 const BULK_REQUEST_URN: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
 const BULK_RESPONSE_URN: &str = "urn:ietf:params:scim:api:messages:2.0:BulkResponse";
-
-/// What stands before a bulkId where it is used in place of an id (RFC 7644 §3.7.2).
-const REFERENCE: &str = "bulkId:";
 
 /// A bulk request, read.
 #[derive(Clone, Debug)]
@@ -65,10 +68,13 @@ pub enum Action {
 /// Operations that are done together, by their places in the request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// Nearly always one. Several create resources that refer to each other; users come first, since groups need them.
+    /// Nearly always one. Several create resources that refer to each other; users come first, since groups need them,
+    /// and a group after those that are its members.
     pub operations: Vec<usize>,
     /// Whether an operation refers, by itself or by others, to what it creates.
     pub circular: bool,
+    /// Whether a group would be in itself, as its own member or by way of others: a circle that can't be.
+    pub nests_itself: bool,
 }
 
 impl BulkRequest {
@@ -156,31 +162,38 @@ impl BulkRequest {
     /// All operations in the order in which they are to be done: the client's, but for those which others before them
     /// refer to, and which are therefore done earlier (§3.7: "the client's intent is preserved").
     pub fn steps(&self) -> Vec<Step> {
-        let needs = self.operations.iter().map(|operation| {
-            let creators = operation.references().into_iter();
-            let known = creators.filter_map(|id| self.creators.get(id).copied().flatten());
-            known.collect::<BTreeSet<usize>>()
-        });
-        let mut order = Order {
-            needs: needs.collect(),
-            numbers: vec![None; self.operations.len()],
-            lowest: vec![0; self.operations.len()],
-            open: Vec::new(),
-            visited: 0,
-            steps: Vec::new(),
-        };
-        for index in 0..self.operations.len() {
-            if order.numbers[index].is_none() {
-                order.visit(index);
+        let needs = self.operations.iter().map(Operation::references);
+        let mut steps = Order::of(needs.map(|ids| self.creators_of(&ids)).collect());
+        if steps.iter().all(|step| !step.circular) {
+            return steps;
+        }
+        // Within a circle, the members alone say what comes before what.
+        let members = self.operations.iter().map(Operation::members);
+        let nested = Order::of(members.map(|ids| self.creators_of(&ids)).collect());
+        let mut places = vec![(0, false); self.operations.len()];
+        for (place, step) in nested.iter().enumerate() {
+            for index in &step.operations {
+                places[*index] = (place, step.circular);
             }
         }
-        for step in &mut order.steps {
+        for step in steps.iter_mut().filter(|step| step.circular) {
             let is_group =
                 |index: usize| self.operations[index].action == Ok(Action::Create(Kind::Group));
-            step.operations
-                .sort_by_key(|index| (is_group(*index), *index));
+            step.operations.sort_by_key(|index| match is_group(*index) {
+                true => (1, places[*index].0, *index),
+                false => (0, 0, *index),
+            });
+            step.nests_itself = step.operations.iter().any(|index| places[*index].1);
         }
-        order.steps
+        steps
+    }
+
+    /// The operations that create what these bulkIds stand for, as far as there are any.
+    fn creators_of(&self, bulk_ids: &BTreeSet<String>) -> BTreeSet<usize> {
+        let known = bulk_ids
+            .iter()
+            .filter_map(|id| self.creators.get(id).copied().flatten());
+        known.collect()
     }
 }
 
@@ -275,15 +288,31 @@ impl Operation {
     }
 
     /// The bulkIds that it refers to.
-    pub fn references(&self) -> BTreeSet<&str> {
+    pub fn references(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         if let Ok(Action::Replace(_, id) | Action::Patch(_, id) | Action::Delete(_, id)) =
             &self.action
         {
-            found.extend(id.strip_prefix(REFERENCE));
+            found.extend(id.strip_prefix(REFERENCE).map(str::to_owned));
         }
         if !matches!(self.action, Ok(Action::Delete(..))) {
             collect(&self.data, &mut found);
+        }
+        found
+    }
+
+    /// The bulkIds among the members of the group that it creates.
+    fn members(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        if self.action == Ok(Action::Create(Kind::Group))
+            && let Value::Object(data) = &self.data
+        {
+            let members = data
+                .iter()
+                .filter(|(key, _)| key.eq_ignore_ascii_case(MEMBERS));
+            for (_, value) in members {
+                collect(value, &mut found);
+            }
         }
         found
     }
@@ -353,28 +382,6 @@ impl Action {
     }
 }
 
-/// Puts ids in the place of all references in `data`.
-///
-/// # Errors
-/// Those of `id_of`.
-pub fn resolve<E>(data: &mut Value, id_of: &impl Fn(&str) -> Result<String, E>) -> Result<(), E> {
-    match data {
-        Value::String(text) => {
-            if let Some(bulk_id) = text.strip_prefix(REFERENCE) {
-                *text = id_of(bulk_id)?;
-            }
-            Ok(())
-        }
-        Value::Array(values) => values
-            .iter_mut()
-            .try_for_each(|value| resolve(value, id_of)),
-        Value::Object(members) => members
-            .values_mut()
-            .try_for_each(|value| resolve(value, id_of)),
-        _ => Ok(()),
-    }
-}
-
 /// `bulk_id` as it stands in the place of an id.
 pub fn reference(bulk_id: &str) -> String {
     format!("{REFERENCE}{bulk_id}")
@@ -383,15 +390,6 @@ pub fn reference(bulk_id: &str) -> String {
 /// A BulkResponse of what [`Operation::answer`] gave.
 pub fn response(operations: Vec<Value>) -> Value {
     json!({ "schemas": [BULK_RESPONSE_URN], "Operations": operations })
-}
-
-fn collect<'v>(data: &'v Value, found: &mut BTreeSet<&'v str>) {
-    match data {
-        Value::String(text) => found.extend(text.strip_prefix(REFERENCE)),
-        Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
-        Value::Object(members) => members.values().for_each(|value| collect(value, found)),
-        _ => {}
-    }
 }
 
 fn member(object: &mut Map<String, Value>, name: &str) -> Value {
@@ -418,6 +416,25 @@ struct Order {
 }
 
 impl Order {
+    /// The steps of operations that need each other like this.
+    fn of(needs: Vec<BTreeSet<usize>>) -> Vec<Step> {
+        let count = needs.len();
+        let mut order = Order {
+            needs,
+            numbers: vec![None; count],
+            lowest: vec![0; count],
+            open: Vec::new(),
+            visited: 0,
+            steps: Vec::new(),
+        };
+        for index in 0..count {
+            if order.numbers[index].is_none() {
+                order.visit(index);
+            }
+        }
+        order.steps
+    }
+
     fn visit(&mut self, index: usize) {
         let number = self.visited;
         self.visited += 1;
@@ -441,6 +458,7 @@ impl Order {
             let operations = self.open.split_off(start.unwrap_or_default());
             self.steps.push(Step {
                 circular: operations.len() > 1 || self.needs[index].contains(&index),
+                nests_itself: false,
                 operations,
             });
         }

@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 
 use super::column::Millis;
 use super::resources::{self, COLUMNS, DISPLAY_NAME, EMAILS_VALUE, Stored};
-use super::{Snapshot, TenantId};
+use super::{Snapshot, TenantId, nesting};
 use crate::access::roles::RoleId;
 use crate::error::{Doing, Result};
 use crate::scim::resource::fold;
@@ -387,32 +387,24 @@ fn fitting(state: Option<State>) -> String {
     )
 }
 
-/// How many active people and how many resources a group has, both counted up to one more than [`COUNTED_TO`].
+/// How many active people are in a group or in one below it, and how many resources it has, both counted up to one more
+/// than [`COUNTED_TO`].
 pub fn counts(snapshot: &Snapshot<'_>, tenant: TenantId, team: &Stored) -> Result<(u64, u64)> {
-    let count = |sql: &str| -> Result<u64> {
-        snapshot
-            .conn
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                let values = (team.row, tenant, COUNTED_TO as i64 + 1);
-                statement.query_row(values, |row| row.get::<_, i64>(0))
-            })
-            .map(i64::unsigned_abs)
-            .doing("counting what a team has")
-    };
-    Ok((
-        count(
-            "SELECT count(*) FROM (
-                 SELECT 1 FROM team_member CROSS JOIN resource ON resource.row = team_member.member
-                 WHERE team = ? AND tenant = ? AND deleted_at IS NULL AND active IS NOT 0 LIMIT ?)",
-        )?,
-        count(
+    let people = nesting::count_people(snapshot, tenant, team, COUNTED_TO + 1)?;
+    let resources: i64 = snapshot
+        .conn
+        .prepare_cached(
             "SELECT count(*) FROM (SELECT 1 FROM team_resource WHERE team = ? AND tenant = ? LIMIT ?)",
-        )?,
-    ))
+        )
+        .and_then(|mut statement| {
+            let values = (team.row, tenant, COUNTED_TO as i64 + 1);
+            statement.query_row(values, |row| row.get(0))
+        })
+        .doing("counting what a team has")?;
+    Ok((people, resources.unsigned_abs()))
 }
 
-/// Id and name of up to `limit` live groups that a user is in, oldest first.
+/// Up to `limit` live groups that a user is a member of itself, oldest first.
 pub fn teams_of(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,

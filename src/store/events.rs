@@ -53,6 +53,8 @@ pub const KINDS: &[&str] = &[
     "sessions.ended",
     "setting.changed",
     "sign_in.refused",
+    "subteam.added",
+    "subteam.removed",
     "team.changed",
     "team.created",
     "team.deleted",

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use rusqlite::types::Value as Sql;
 use serde_json::{Value, json};
 
+use super::nesting;
 use super::resources::EMAILS_VALUE;
 use crate::scim::declare::{Declaration, Schemas};
 use crate::scim::filter::{CompareOp, Filter};
@@ -157,14 +158,7 @@ impl Lookup {
                  WHERE tenant = ?1 AND attribute = {} AND value = {key}",
                 params.bind(self.attribute.clone())
             ),
-            Index::Link => {
-                let (near, far) = ends(kind);
-                format!(
-                    "SELECT link.{near} FROM resource AS other CROSS JOIN team_member AS link ON link.{far} = other.row
-                     WHERE other.id = {key} AND other.tenant = ?1 AND other.deleted_at IS NULL{}",
-                    params.linked()
-                )
-            }
+            Index::Link => linked_rows(kind, &key, params),
         }
     }
 
@@ -180,17 +174,53 @@ impl Lookup {
                          WHERE tenant = ?1 AND attribute = {} AND value = {key} AND resource = r.row)",
                 params.bind(self.attribute.clone())
             ),
-            Index::Link => {
-                let (near, far) = ends(kind);
-                format!(
-                    "EXISTS (SELECT 1 FROM resource AS other CROSS JOIN team_member AS link ON link.{far} = other.row
-                             WHERE other.id = {key} AND other.tenant = ?1 AND other.deleted_at IS NULL
-                                   AND link.{near} = r.row{})",
-                    params.linked()
-                )
+            Index::Link if kind == Kind::User => format!(
+                "EXISTS (SELECT 1 FROM team_member AS own
+                         WHERE own.member = r.row AND own.team IN ({}))",
+                group_and_below(&key)
+            ),
+            Index::Link if params.of_product => {
+                format!("r.row IN ({})", linked_rows(kind, &key, params))
             }
+            Index::Link => format!(
+                "EXISTS (SELECT 1 FROM resource AS other CROSS JOIN team_member AS link ON link.member = other.row
+                         WHERE other.id = {key} AND other.tenant = ?1 AND other.deleted_at IS NULL
+                               AND link.team = r.row)"
+            ),
         }
     }
+}
+
+/// A SELECT of the Users in the Group of an id, which has those of the Groups in it; or of the Groups that have a member of
+/// an id. To a client these are the ones that show the member; to the product, which asks who is in a team, those too
+/// that it is in by way of others.
+fn linked_rows(kind: Kind, key: &str, params: &Params) -> String {
+    if kind == Kind::User {
+        return format!(
+            "SELECT own.member FROM ({}) AS below
+                 CROSS JOIN team_member AS own ON own.team = below.team AND NOT own.nested",
+            group_and_below(key)
+        );
+    }
+    let direct = format!(
+        "SELECT link.team AS part FROM resource AS other CROSS JOIN team_member AS link ON link.member = other.row
+             CROSS JOIN resource AS own ON own.row = link.team AND own.deleted_at IS NULL
+         WHERE other.id = {key} AND other.tenant = ?1 AND other.deleted_at IS NULL{}",
+        params.linked()
+    );
+    if !params.of_product {
+        return direct;
+    }
+    let above = nesting::above(&direct);
+    format!("{direct} UNION ALL SELECT team FROM (WITH RECURSIVE {above} SELECT team FROM above)")
+}
+
+/// A SELECT of the live Group of an id and of those in it.
+fn group_and_below(key: &str) -> String {
+    let below = nesting::below(&format!(
+        "SELECT row FROM resource WHERE id = {key} AND tenant = ?1 AND kind = 'Group' AND deleted_at IS NULL"
+    ));
+    format!("WITH RECURSIVE {below} SELECT team FROM below")
 }
 
 /// The columns of `team_member` that hold a resource of `kind`, and what it is linked to.
@@ -438,7 +468,7 @@ impl<'a> Translation<'a> {
     /// By `Filter::matches`.
     fn delegated(&mut self, filter: &Filter) -> String {
         let links = if mentions_links(filter, self.resource_type()) {
-            links(self.kind, self.params.linked())
+            links(self.kind, self.params)
         } else {
             "NULL".to_owned()
         };
@@ -479,16 +509,33 @@ fn mentions_links(filter: &Filter, resource_type: &ResourceType) -> bool {
     }
 }
 
-/// A subquery for the values of the membership attribute of `r`, as JSON.
-fn links(kind: Kind, linked: &str) -> String {
-    let (near, far) = ends(kind);
-    let kind_of_link = match kind {
-        Kind::User => "'direct'",
-        Kind::Group => "other.kind",
+/// A subquery for the values of the membership attribute of `r`, as JSON: a User's direct and indirect groups, a Group's
+/// members, and in the product's view whoever is in the team.
+fn links(kind: Kind, params: &Params) -> String {
+    let (with, link) = if kind == Kind::User {
+        let above = nesting::above(
+            "SELECT own.team AS part FROM team_member AS own CROSS JOIN resource AS direct ON direct.row = own.team
+             WHERE own.member = r.row AND direct.deleted_at IS NULL",
+        );
+        let link = "SELECT team AS row, 'direct' AS type FROM team_member WHERE member = r.row
+                    UNION ALL
+                    SELECT team, 'indirect' FROM above
+                    WHERE NOT EXISTS (SELECT 1 FROM team_member AS own
+                                      WHERE own.team = above.team AND own.member = r.row)";
+        (format!("WITH RECURSIVE {above} "), link)
+    } else if params.of_product {
+        let below = nesting::below("VALUES (r.row)");
+        let link = "SELECT DISTINCT own.member AS row, iif(own.nested, 'Group', 'User') AS type
+                    FROM below CROSS JOIN team_member AS own ON own.team = below.team";
+        (format!("WITH RECURSIVE {below} "), link)
+    } else {
+        let link = "SELECT member AS row, iif(nested, 'Group', 'User') AS type FROM team_member WHERE team = r.row";
+        (String::new(), link)
     };
     format!(
-        "(SELECT json_group_array(json_object('value', other.id, 'display', other.display, 'type', {kind_of_link}))
-          FROM team_member AS link CROSS JOIN resource AS other ON other.row = link.{far}
-          WHERE link.{near} = r.row AND other.tenant = ?1 AND other.deleted_at IS NULL{linked})"
+        "({with}SELECT json_group_array(json_object('value', other.id, 'display', other.display, 'type', link.type))
+          FROM ({link}) AS link CROSS JOIN resource AS other ON other.row = link.row
+          WHERE other.tenant = ?1 AND other.deleted_at IS NULL{})",
+        params.linked()
     )
 }

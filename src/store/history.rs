@@ -23,7 +23,7 @@ pub struct Past {
     pub document: Document,
     /// The name of a user's role.
     pub role: Option<String>,
-    /// Ids of a user's teams, or of a team's members, those that were there at that time.
+    /// Ids of the teams that a user was a member of, or of a team's members, those that were there at that time.
     pub links: Vec<String>,
 }
 
@@ -112,7 +112,7 @@ pub fn touched(
         .prepare_cached(
             "SELECT subject, object FROM event
              WHERE tenant = ? AND at > ? AND at <= ?
-               AND (kind GLOB 'user.*' OR kind GLOB 'team.*' OR kind GLOB 'member.*' OR kind = 'role.assigned')
+               AND (kind GLOB 'user.*' OR kind GLOB 'team.*' OR kind GLOB 'member.*' OR kind GLOB 'subteam.*' OR kind = 'role.assigned')
              ORDER BY seq",
         )
         .and_then(|mut statement| {
@@ -179,7 +179,7 @@ fn neighbours(
         }
         Kind::Group => {
             "SELECT object, kind FROM event
-             WHERE tenant = ? AND subject = ? AND at <= ? AND kind GLOB 'member.*' ORDER BY seq"
+             WHERE tenant = ? AND subject = ? AND at <= ? AND (kind GLOB 'member.*' OR kind GLOB 'subteam.*') ORDER BY seq"
         }
     };
     let changes: Vec<(String, String)> = snapshot
@@ -196,7 +196,7 @@ fn neighbours(
     let latest: BTreeMap<String, String> = changes.into_iter().collect();
     Ok(latest
         .into_iter()
-        .filter(|(_, kind)| kind == "member.added")
+        .filter(|(_, kind)| kind.ends_with(".added"))
         .map(|(id, _)| id)
         .collect())
 }

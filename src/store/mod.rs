@@ -39,6 +39,7 @@ pub mod history;
 pub mod identities;
 pub mod lock;
 pub mod milestones;
+pub mod nesting;
 pub mod passwords;
 pub mod people;
 pub mod place;

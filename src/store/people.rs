@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::resources::{self, Stored};
 use super::teams::{self, Link};
-use super::{Snapshot, TenantId};
+use super::{Snapshot, TenantId, nesting};
 use crate::error::{Doing, Result};
 use crate::scim::filter::{CompareOp, Filter};
 use crate::scim::path::AttrPath;
@@ -22,7 +22,7 @@ pub struct Person {
     pub document: Document,
     /// The role's name, where it is decided.
     pub role: Option<String>,
-    /// Its teams, oldest first.
+    /// Its teams, and those that it is in by way of others.
     pub teams: Vec<Link>,
 }
 
@@ -35,7 +35,7 @@ pub struct Team {
     pub id: String,
     /// What the provider says of it.
     pub document: Document,
-    /// How many active people are in it.
+    /// How many active people are in it, or in a team below it.
     pub people: u64,
     /// How many resources it has.
     pub resources: u64,
@@ -123,7 +123,7 @@ fn complete(snapshot: &Snapshot<'_>, tenant: TenantId, stored: Stored) -> Result
         .and_then(|mut statement| statement.query_row((tenant, stored.row), |row| row.get(0)))
         .doing("reading a person's role")?;
     Ok(Person {
-        teams: teams::groups_of(snapshot, tenant, &stored)?,
+        teams: teams::all_groups_of(snapshot, tenant, &stored)?,
         row: stored.row,
         id: stored.id,
         document: stored.document,
@@ -154,27 +154,18 @@ pub fn teams(
 }
 
 fn counted(snapshot: &Snapshot<'_>, tenant: TenantId, stored: Stored) -> Result<Team> {
-    let count = |sql: &str| -> Result<u64> {
-        snapshot
-            .conn
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement.query_row((stored.row, tenant), |row| row.get::<_, i64>(0))
-            })
-            .map(i64::unsigned_abs)
-            .doing("counting what a team has")
-    };
-    let people = count(
-        "SELECT count(*) FROM team_member CROSS JOIN resource ON resource.row = team_member.member
-         WHERE team = ? AND tenant = ? AND deleted_at IS NULL AND active IS NOT 0",
-    )?;
-    let resources = count("SELECT count(*) FROM team_resource WHERE team = ? AND tenant = ?")?;
+    let resources: i64 = snapshot
+        .conn
+        .prepare_cached("SELECT count(*) FROM team_resource WHERE team = ? AND tenant = ?")
+        .and_then(|mut statement| statement.query_row((stored.row, tenant), |row| row.get(0)))
+        .doing("counting what a team has")?;
+    let people = nesting::count_people(snapshot, tenant, &stored, u64::MAX)?;
     Ok(Team {
         row: stored.row,
         id: stored.id,
         document: stored.document,
         people,
-        resources,
+        resources: resources.unsigned_abs(),
     })
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::column::Millis;
+use super::nesting::Above;
 use super::resources::{self, Stored};
-use super::{Snapshot, TenantId, Tx};
+use super::{Snapshot, TenantId, Tx, teams};
 use crate::error::{Doing, Result};
 use crate::scim::schema::Kind;
 
@@ -80,12 +81,12 @@ pub fn deactivated(
         .doing("reading who was deactivated")
 }
 
-/// A team and somebody who was removed from it.
+/// A team and somebody, or a team, who was removed from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gap {
     /// The team, live or archived.
     pub team: Stored,
-    /// The user, live or archived.
+    /// The user or team, live or archived.
     pub member: Stored,
 }
 
@@ -98,7 +99,7 @@ pub fn gaps(snapshot: &Snapshot<'_>, tenant: TenantId, since: Timestamp) -> Resu
              FROM event
              JOIN resource AS team ON team.id = event.subject AND team.tenant = event.tenant
              JOIN resource AS member ON member.id = event.object AND member.tenant = event.tenant
-             WHERE event.tenant = ? AND event.kind = 'member.removed' AND event.at >= ?
+             WHERE event.tenant = ? AND event.kind IN ('member.removed', 'subteam.removed') AND event.at >= ?
                AND NOT EXISTS (SELECT 1 FROM team_member WHERE team = team.row AND member = member.row)
              ORDER BY team.row, member.row",
         )
@@ -134,11 +135,17 @@ pub fn gaps(snapshot: &Snapshot<'_>, tenant: TenantId, since: Timestamp) -> Resu
     Ok(gaps)
 }
 
-/// Makes a user a member again, whether the two are live or archived.
-pub fn close(tx: &Tx<'_>, gap: &Gap) -> Result<()> {
-    tx.conn
-        .prepare_cached("INSERT INTO team_member (team, member, joined) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-        .and_then(|mut statement| statement.execute((gap.team.row, gap.member.row, Millis(tx.now))))
-        .doing("adding a member again")?;
-    Ok(())
+/// Makes it a member again, whether the two are live or archived. False, and nothing done, where a team would be in
+/// itself.
+pub fn close(tx: &Tx<'_>, gap: &Gap) -> Result<bool> {
+    if would_circle(tx, gap)? {
+        return Ok(false);
+    }
+    teams::insert(tx, gap.team.row, gap.member.row, gap.member.kind)?;
+    Ok(true)
+}
+
+/// Whether a team would be in itself with this member, by whatever way.
+pub fn would_circle(snapshot: &Snapshot<'_>, gap: &Gap) -> Result<bool> {
+    Ok(gap.member.kind == Kind::Group && Above::of(snapshot, gap.team.row)?.has(gap.member.row))
 }

@@ -6,7 +6,7 @@ use rusqlite::types::{FromSql, FromSqlResult, Null, ToSql, ToSqlOutput, ValueRef
 use rusqlite::{OptionalExtension, Row};
 
 use super::resources::{self, Stored};
-use super::{Snapshot, TenantId, Tx, teams};
+use super::{Snapshot, TenantId, Tx, nesting, teams};
 use crate::access::roles::{DEFAULT_ROLES, Facts, Role, RoleId, Rules};
 use crate::error::{Doing, Result};
 use crate::scim::resource::fold;
@@ -116,7 +116,7 @@ pub fn facts(snapshot: &Snapshot<'_>, tenant: TenantId, user: &Stored) -> Result
         .and_then(|roles| roles.as_array())
         .into_iter()
         .flatten();
-    let groups = teams::groups_of(snapshot, tenant, user)?;
+    let groups = teams::all_groups_of(snapshot, tenant, user)?;
     Ok(Facts {
         role_name: user.document.get("roleName").and_then(text),
         roles: roles
@@ -174,7 +174,7 @@ pub fn give(tx: &Tx<'_>, tenant: TenantId, user: &Stored, role: RoleId) -> Resul
 pub enum Scope<'a> {
     /// Who has this `roleName`, or none but `roles`.
     Value(&'a str),
-    /// Members of the live group of this folded name who have no `roleName`.
+    /// Who is in the live group of this folded name, or in one below it, and has no `roleName`.
     Group(&'a str),
     /// Who has this role.
     Role(RoleId),
@@ -190,17 +190,20 @@ pub fn users_after(
     after: i64,
     limit: usize,
 ) -> Result<Vec<Stored>> {
+    let below = nesting::below(
+        "SELECT row FROM resource WHERE tenant = ?1 AND kind = 'Group' AND name_key = ?5 AND deleted_at IS NULL",
+    );
+    let in_group = format!(
+        "role_name IS NULL AND row IN (
+             WITH RECURSIVE {below}
+             SELECT link.member FROM below CROSS JOIN team_member AS link ON link.team = below.team AND NOT link.nested)"
+    );
     let (condition, parameter): (_, &dyn ToSql) = match scope {
         Scope::Value(value) => (
             "(role_name = ?5 OR role_name IS NULL AND document -> '$.roles' IS NOT NULL)",
             value,
         ),
-        Scope::Group(name_key) => (
-            "role_name IS NULL AND row IN (
-                 SELECT member FROM resource AS team JOIN team_member ON team_member.team = team.row
-                 WHERE team.tenant = ?1 AND team.kind = 'Group' AND team.name_key = ?5 AND team.deleted_at IS NULL)",
-            name_key,
-        ),
+        Scope::Group(name_key) => (in_group.as_str(), name_key),
         Scope::Role(role) => ("role = ?5", role),
         Scope::NoValue => ("role_name IS ?5", &Null),
     };

@@ -5,7 +5,7 @@ use rusqlite::OptionalExtension;
 use super::column::{Json, Millis};
 use super::resources::{self, Stored};
 use super::team_resources::{self, Draft, TeamResource};
-use super::{Snapshot, TenantId, Tx};
+use super::{Snapshot, TenantId, Tx, teams};
 use crate::error::{Doing, Result};
 use crate::scim::resource::{Document, fold};
 use crate::scim::schema::Kind;
@@ -26,22 +26,24 @@ pub fn team(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<Optio
         .doing("reading a team")
 }
 
-/// Id and userName of each member, live or archived, by age.
+/// Id and name of each member of a type, live or archived, by age.
 pub fn members(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     team: &Stored,
+    kind: Kind,
 ) -> Result<Vec<(String, String)>> {
     snapshot
         .conn
         .prepare_cached(
-            "SELECT resource.id, resource.document ->> 'userName'
+            "SELECT resource.id, resource.document ->> ?
              FROM team_member CROSS JOIN resource ON resource.row = team_member.member
-             WHERE team_member.team = ? AND resource.tenant = ? ORDER BY team_member.member",
+             WHERE team_member.team = ? AND resource.tenant = ? AND resource.kind = ? ORDER BY team_member.member",
         )
         .and_then(|mut statement| {
+            let values = (kind.name_attribute(), team.row, tenant, kind);
             statement
-                .query_map((team.row, tenant), |row| Ok((row.get(0)?, row.get(1)?)))?
+                .query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         })
         .doing("reading members")
@@ -94,25 +96,25 @@ pub fn insert(tx: &Tx<'_>, tenant: TenantId, id: &str, document: Document) -> Re
     resources::insert_as(tx, tenant, Kind::Group, id, document)
 }
 
-/// Makes the user with this id, or else the live one with this userName, a member. Tells whether it is live; `None`
-/// where there is no such user, live or archived.
+/// Makes the user or team with this id, or else the live one with this name, a member. Tells whether it is live; `None`
+/// where there is no such one, live or archived, and where it is the team itself.
 pub fn join(
     tx: &Tx<'_>,
     tenant: TenantId,
     team: &Stored,
-    id: &str,
-    user_name: &str,
+    kind: Kind,
+    (id, name): (&str, &str),
 ) -> Result<Option<(String, bool)>> {
     let found: Option<(i64, String, bool)> = tx
         .conn
         .prepare_cached(
             "SELECT row, id, deleted_at IS NULL FROM resource
-             WHERE tenant = ?1 AND kind = 'User' AND (id = ?2 OR (name_key = ?3 AND deleted_at IS NULL))
+             WHERE tenant = ?1 AND kind = ?4 AND (id = ?2 OR (name_key = ?3 AND deleted_at IS NULL)) AND row <> ?5
              ORDER BY id = ?2 DESC LIMIT 1",
         )
         .and_then(|mut statement| {
             statement
-                .query_row((tenant, id, fold(user_name)), |row| {
+                .query_row((tenant, id, fold(name), kind, team.row), |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })
                 .optional()
@@ -121,10 +123,7 @@ pub fn join(
     let Some((row, id, live)) = found else {
         return Ok(None);
     };
-    tx.conn
-        .prepare_cached("INSERT INTO team_member (team, member, joined) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-        .and_then(|mut statement| statement.execute((team.row, row, Millis(tx.now))))
-        .doing("adding a member")?;
+    teams::insert(tx, team.row, row, kind)?;
     Ok(Some((id, live)))
 }
 

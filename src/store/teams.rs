@@ -1,11 +1,13 @@
-//! Membership: which Users are in which Groups.
+//! Membership: which Users and Groups are in which Groups, as their members. What follows from that, by way of Groups in
+//! Groups, is [`nesting`]'s.
 //!
 //! One row for each. Nothing here costs more for a large team than for a small one, save [`members`], which lists it.
 
 use rusqlite::{OptionalExtension, Row};
 
 use super::column::Millis;
-use super::resources::Stored;
+use super::nesting::{self, Above};
+use super::resources::{self, Stored};
 use super::{Snapshot, TenantId, Tx};
 use crate::error::{Doing, Result};
 use crate::scim::schema::Kind;
@@ -19,42 +21,91 @@ pub struct Link {
     pub kind: Kind,
     /// displayName, or userName where there is none.
     pub display: String,
+    /// What SCIM calls `type`: of a member its resource type, of a User's Group `direct` or `indirect`.
+    pub r#type: String,
 }
 
-const COLUMNS: &str = "resource.id, resource.kind, resource.display";
+impl Link {
+    /// Whether it is no Group that a User is in by way of another alone.
+    pub fn is_direct(&self) -> bool {
+        self.r#type != "indirect"
+    }
+}
+
+/// What a [`Link`] is read from, and a fourth column, its type.
+pub(super) const COLUMNS: &str = "resource.id, resource.kind, resource.display";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
     Ok(Link {
         id: row.get(0)?,
         kind: row.get(1)?,
         display: row.get(2)?,
+        r#type: row.get(3)?,
     })
+}
+
+/// The links that a statement gives for a row number and a tenant.
+pub(super) fn links(snapshot: &Snapshot<'_>, sql: &str, of: (i64, TenantId)) -> Result<Vec<Link>> {
+    snapshot
+        .conn
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_map(of, from_row)?.collect())
+        .doing("reading memberships")
 }
 
 /// The live members of a Group, in the order in which they were created.
 pub fn members(snapshot: &Snapshot<'_>, tenant: TenantId, group: &Stored) -> Result<Vec<Link>> {
-    snapshot
-        .conn
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM team_member CROSS JOIN resource ON resource.row = team_member.member
+    links(
+        snapshot,
+        &format!(
+            "SELECT {COLUMNS}, resource.kind
+             FROM team_member CROSS JOIN resource ON resource.row = team_member.member
              WHERE team_member.team = ? AND resource.tenant = ? AND resource.deleted_at IS NULL
              ORDER BY team_member.member"
-        ))
-        .and_then(|mut statement| statement.query_map((group.row, tenant), from_row)?.collect())
-        .doing("reading members")
+        ),
+        (group.row, tenant),
+    )
 }
 
-/// The live Groups that a resource is a direct member of, in the order in which they were created.
+/// The live Groups among a Group's members, in the order in which they were created.
+pub fn parts(snapshot: &Snapshot<'_>, tenant: TenantId, group: &Stored) -> Result<Vec<Link>> {
+    links(
+        snapshot,
+        &format!(
+            "SELECT {COLUMNS}, resource.kind
+             FROM team_member INDEXED BY team_member_down CROSS JOIN resource ON resource.row = team_member.member
+             WHERE team_member.team = ? AND nested AND resource.tenant = ? AND resource.deleted_at IS NULL
+             ORDER BY team_member.member"
+        ),
+        (group.row, tenant),
+    )
+}
+
+/// The live Groups that a User or Group is a member of itself, in the order in which they were created.
 pub fn groups_of(snapshot: &Snapshot<'_>, tenant: TenantId, member: &Stored) -> Result<Vec<Link>> {
-    snapshot
-        .conn
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM team_member CROSS JOIN resource ON resource.row = team_member.team
+    links(
+        snapshot,
+        &format!(
+            "SELECT {COLUMNS}, 'direct'
+             FROM team_member CROSS JOIN resource ON resource.row = team_member.team
              WHERE team_member.member = ? AND resource.tenant = ? AND resource.deleted_at IS NULL
              ORDER BY team_member.team"
-        ))
-        .and_then(|mut statement| statement.query_map((member.row, tenant), from_row)?.collect())
-        .doing("reading groups")
+        ),
+        (member.row, tenant),
+    )
+}
+
+/// All live Groups that a User is in, each once: those of [`groups_of`], then those by way of others.
+pub fn all_groups_of(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    user: &Stored,
+) -> Result<Vec<Link>> {
+    let mut groups = groups_of(snapshot, tenant, user)?;
+    if !groups.is_empty() {
+        groups.extend(nesting::inherited(snapshot, tenant, user)?);
+    }
+    Ok(groups)
 }
 
 /// The names of live Groups, the first `limit` in the order of their folded spelling.
@@ -77,11 +128,16 @@ pub fn names(snapshot: &Snapshot<'_>, tenant: TenantId, limit: usize) -> Result<
 /// Why members could not be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// No live User has this id.
+    /// No live User or Group has this id.
     Unknown(String),
+    /// The Group with this id is the Group itself, or has it among its own members, or among theirs.
+    Circle(String),
 }
 
-/// Adds all or, where one is refused, none; returns the ids of those that were not members before.
+/// Who joined or left: ids, and of what type each is.
+pub type Changed = Vec<(String, Kind)>;
+
+/// Adds all or, where one is refused, none; returns those that were not members before.
 ///
 /// Changes no version: once all changes to a team are made, the caller does that by [`touch`].
 pub fn add(
@@ -89,78 +145,88 @@ pub fn add(
     tenant: TenantId,
     group: &Stored,
     ids: &[String],
-) -> Result<std::result::Result<Vec<String>, Refused>> {
-    let mut rows = Vec::with_capacity(ids.len());
+) -> Result<std::result::Result<Changed, Refused>> {
+    let mut found = Vec::with_capacity(ids.len());
+    let mut above = None;
     for id in ids {
-        match find(tx, tenant, id)? {
-            Some(user) if user.live => rows.push(user.row),
-            _ => return Ok(Err(Refused::Unknown(id.clone()))),
+        let Some(member) = find(tx, tenant, id)?.filter(|member| member.live) else {
+            return Ok(Err(Refused::Unknown(id.clone())));
+        };
+        if member.kind == Kind::Group {
+            let above = match &above {
+                Some(above) => above,
+                None => above.insert(Above::of(tx, group.row)?),
+            };
+            if !above.give_way(tx, member.row)? {
+                return Ok(Err(Refused::Circle(id.clone())));
+            }
         }
+        found.push(member);
     }
-    let mut insert = tx
-        .conn
-        .prepare_cached("INSERT INTO team_member (team, member, joined) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-        .doing("adding members")?;
     let mut added = Vec::new();
-    for (id, row) in ids.iter().zip(rows) {
-        if insert
-            .execute((group.row, row, Millis(tx.now)))
-            .doing("adding a member")?
-            == 1
-        {
-            added.push(id.clone());
+    for (id, member) in ids.iter().zip(found) {
+        if insert(tx, group.row, member.row, member.kind)? {
+            added.push((id.clone(), member.kind));
         }
     }
     Ok(Ok(added))
 }
 
+/// The row of a membership, which the caller has found to be in order. False where it was there.
+pub(super) fn insert(tx: &Tx<'_>, team: i64, member: i64, kind: Kind) -> Result<bool> {
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO team_member (team, member, nested, joined) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .and_then(|mut insert| insert.execute((team, member, kind == Kind::Group, Millis(tx.now))))
+        .map(|inserted| inserted == 1)
+        .doing("adding a member")
+}
+
 /// Removes; returns those that were members. Unknown ids and strangers are no error, for clients do repeat removals.
-pub fn remove(
-    tx: &Tx<'_>,
-    tenant: TenantId,
-    group: &Stored,
-    ids: &[String],
-) -> Result<Vec<String>> {
+pub fn remove(tx: &Tx<'_>, tenant: TenantId, group: &Stored, ids: &[String]) -> Result<Changed> {
     let mut delete = tx
         .conn
         .prepare_cached("DELETE FROM team_member WHERE team = ? AND member = ?")
         .doing("removing members")?;
     let mut removed = Vec::new();
     for id in ids {
-        let Some(user) = find(tx, tenant, id)? else {
+        let Some(member) = find(tx, tenant, id)? else {
             continue;
         };
-        // A deleted user's row goes as well, lest a restored user be in the team again; but it wasn't to be seen,
+        // A deleted member's row goes as well, lest a restored one be in the team again; but it wasn't to be seen,
         // so nobody is told.
         if delete
-            .execute((group.row, user.row))
+            .execute((group.row, member.row))
             .doing("removing a member")?
             == 1
-            && user.live
+            && member.live
         {
-            removed.push(id.clone());
+            removed.push((id.clone(), member.kind));
         }
     }
     Ok(removed)
 }
 
-/// A User, for membership's purposes.
-struct User {
+/// A User or Group, for membership's purposes.
+struct Member {
     row: i64,
+    kind: Kind,
     live: bool,
 }
 
-fn find(tx: &Tx<'_>, tenant: TenantId, id: &str) -> Result<Option<User>> {
+fn find(tx: &Tx<'_>, tenant: TenantId, id: &str) -> Result<Option<Member>> {
     tx.conn
         .prepare_cached(
-            "SELECT row, deleted_at IS NULL FROM resource WHERE tenant = ? AND kind = ? AND id = ?",
+            "SELECT row, kind, deleted_at IS NULL FROM resource WHERE tenant = ? AND id = ?",
         )
         .and_then(|mut statement| {
             statement
-                .query_row((tenant, Kind::User, id), |row| {
-                    Ok(User {
+                .query_row((tenant, id), |row| {
+                    Ok(Member {
                         row: row.get(0)?,
-                        live: row.get(1)?,
+                        kind: row.get(1)?,
+                        live: row.get(2)?,
                     })
                 })
                 .optional()
@@ -168,9 +234,15 @@ fn find(tx: &Tx<'_>, tenant: TenantId, id: &str) -> Result<Option<User>> {
         .doing("looking a member up")
 }
 
-/// After a membership change: version + 1 and `last_modified` for the group, version + 1 for the members named.
-/// A User's `groups` is computed, so the representation changes and with it the entity tag, but nobody modified it.
-pub fn touch(tx: &Tx<'_>, tenant: TenantId, group: &Stored, members: &[String]) -> Result<Stored> {
+/// After a membership change: version + 1 and `last_modified` for the group, version + 1 for the Users named and for
+/// those in the Groups named. A User's `groups` is computed, so the representation changes and with it the entity tag,
+/// but nobody modified it.
+pub fn touch<'a>(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    group: &Stored,
+    members: impl IntoIterator<Item = (&'a String, &'a Kind)>,
+) -> Result<Stored> {
     let last_modified = tx.now.max(group.last_modified);
     let version = tx
         .conn
@@ -183,8 +255,17 @@ pub fn touch(tx: &Tx<'_>, tenant: TenantId, group: &Stored, members: &[String]) 
         .conn
         .prepare_cached("UPDATE resource SET version = version + 1 WHERE tenant = ? AND id = ? AND deleted_at IS NULL")
         .doing("touching members")?;
-    for id in members {
-        touch.execute((tenant, id)).doing("touching a member")?;
+    for (id, kind) in members {
+        match kind {
+            Kind::User => {
+                touch.execute((tenant, id)).doing("touching a member")?;
+            }
+            Kind::Group => {
+                if let Some(part) = resources::get(tx, tenant, Kind::Group, id)? {
+                    nesting::touch_people_below(tx, tenant, &part)?;
+                }
+            }
+        }
     }
     Ok(Stored {
         version,
@@ -203,20 +284,6 @@ pub fn touch_group(tx: &Tx<'_>, tenant: TenantId, id: &str) -> Result<()> {
         )
         .and_then(|mut statement| statement.execute((Millis(tx.now), tenant, id)))
         .doing("touching a group")?;
-    Ok(())
-}
-
-/// Version + 1 for every live member of a group, whose `groups` show it otherwise from now on.
-pub fn touch_members(tx: &Tx<'_>, tenant: TenantId, group: &Stored) -> Result<()> {
-    tx.conn
-        .prepare_cached(
-            // By row: left to itself, SQLite walks the tenant's resources and asks of each whether it is a member.
-            "UPDATE resource NOT INDEXED SET version = version + 1
-             WHERE tenant = ? AND deleted_at IS NULL
-               AND row IN (SELECT member FROM team_member WHERE team = ?)",
-        )
-        .and_then(|mut statement| statement.execute((tenant, group.row)))
-        .doing("touching members")?;
     Ok(())
 }
 
@@ -248,7 +315,7 @@ mod tests {
         }
 
         #[track_caller]
-        fn add(&self, group: &Stored, ids: &[&str]) -> std::result::Result<Vec<String>, Refused> {
+        fn add(&self, group: &Stored, ids: &[&str]) -> std::result::Result<Changed, Refused> {
             let (tenant, group) = (self.tenant, group.clone());
             let ids: Vec<_> = ids.iter().map(|id| (*id).to_owned()).collect();
             self.store
@@ -271,16 +338,17 @@ mod tests {
         let fixture = fixture();
         let group = fixture.insert(Kind::Group, json!({"displayName": "team"}));
         let (ada, bob) = (fixture.user("ada"), fixture.user("bob"));
-        assert_eq!(fixture.add(&group, &[&bob.id]), Ok(vec![bob.id.clone()]));
+        let user = |stored: &Stored| (stored.id.clone(), Kind::User);
+        assert_eq!(fixture.add(&group, &[&bob.id]), Ok(vec![user(&bob)]));
         assert_eq!(
             fixture.add(&group, &[&ada.id, &bob.id, &ada.id]),
-            Ok(vec![ada.id.clone()])
+            Ok(vec![user(&ada)])
         );
         assert_eq!(fixture.members(&group), ["ada", "bob"]);
     }
 
     #[test]
-    fn nobody_is_added_where_one_is_no_live_user_of_the_tenant() {
+    fn nobody_is_added_where_one_is_nothing_live_of_the_tenant() {
         let fixture = fixture();
         let tenant_id = fixture.tenant;
         let group = fixture.insert(Kind::Group, json!({"displayName": "team"}));
@@ -300,7 +368,7 @@ mod tests {
             tenant: tenant_id,
             ..fixture
         };
-        for id in [&gone.id, &group.id, &stranger.id, "nonsense"] {
+        for id in [&gone.id, &stranger.id, "nonsense"] {
             assert_eq!(
                 fixture.add(&group, &[&ada.id, id]),
                 Err(Refused::Unknown(id.to_owned()))
@@ -327,7 +395,7 @@ mod tests {
             .store
             .write(at(2), move |tx| remove(tx, tenant, &of, &ids))
             .unwrap();
-        assert_eq!(removed, [ada.id]);
+        assert_eq!(removed, [(ada.id, Kind::User)]);
         assert!(fixture.members(&group).is_empty());
     }
 
@@ -359,7 +427,8 @@ mod tests {
             [Link {
                 id: group.id,
                 kind: Kind::Group,
-                display: "team".to_owned()
+                display: "team".to_owned(),
+                r#type: "direct".to_owned(),
             }]
         );
     }
@@ -370,10 +439,12 @@ mod tests {
         let tenant = fixture.tenant;
         let group = fixture.insert(Kind::Group, json!({"displayName": "team"}));
         let ada = fixture.user("ada");
-        let (of, ids) = (group.clone(), [ada.id.clone()]);
+        let (of, ids) = (group.clone(), [(ada.id.clone(), Kind::User)]);
         let touched = fixture
             .store
-            .write(at(3), move |tx| touch(tx, tenant, &of, &ids))
+            .write(at(3), move |tx| {
+                touch(tx, tenant, &of, ids.iter().map(|(id, kind)| (id, kind)))
+            })
             .unwrap();
         let read = |kind, id: &str| {
             fixture

@@ -105,11 +105,11 @@ const TABLES: &[Table] = &[
                FROM team_member CROSS JOIN resource AS team ON team.row = team_member.team
                    CROSS JOIN resource AS member ON member.row = team_member.member
                WHERE team.tenant = ?1 ORDER BY team_member.team, team_member.member",
-        insert: "INSERT INTO team_member (team, member, joined)
-                 SELECT team.row, member.row, ?2 ->> '$.team_member.joined'
+        insert: "INSERT INTO team_member (team, member, nested, joined)
+                 SELECT team.row, member.row, member.kind = 'Group', ?2 ->> '$.team_member.joined'
                  FROM resource AS team, resource AS member
                  WHERE team.tenant = ?1 AND team.kind = 'Group' AND team.id = ?2 ->> '$.team_member.team'
-                   AND member.tenant = ?1 AND member.kind = 'User' AND member.id = ?2 ->> '$.team_member.member'",
+                   AND member.tenant = ?1 AND member.id = ?2 ->> '$.team_member.member'",
         taken: "",
     },
     Table {
@@ -363,6 +363,7 @@ mod tests {
         "external_id",
         "active",
         "role_name",
+        "nested",
     ];
 
     #[test]

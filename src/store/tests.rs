@@ -3,6 +3,8 @@
 //! Costs are counted in steps of SQLite's virtual machine and not in seconds, so that they are the same everywhere: a
 //! statement that takes more than a few hundred is interrupted, and fails.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -10,7 +12,7 @@ use super::directory::{self, From, Key, State, Wanted};
 use super::fixture::{Fixture, at, fixture};
 use super::place::Start;
 use super::resources::{self, Query, Stored};
-use super::{Tx, attributes, connection, teams};
+use super::{Tx, attributes, connection, nesting, teams};
 use crate::access::roles::RoleId;
 use crate::scim::declare::Declaration;
 use crate::scim::filter::Filter;
@@ -40,7 +42,7 @@ fn crowd() -> Fixture {
              SELECT {tenant}, 'Group', name, name, name, 0, 0, 1, '{{\"displayName\":\"' || name || '\"}}'
              FROM (SELECT 'all' AS name UNION SELECT 'few');
          INSERT INTO team_member
-             SELECT row, i, 0 FROM resource JOIN number ON resource.id = 'all' OR i <= 10 WHERE kind = 'Group';
+             SELECT row, i, 0, 0 FROM resource JOIN number ON resource.id = 'all' OR i <= 10 WHERE kind = 'Group';
          COMMIT;",
         tenant = fixture.tenant.0
     ))
@@ -121,18 +123,19 @@ fn with_100_000_users_and_members_nothing_common_walks_through_them() {
     }
 
     let id = [user.id.clone()];
+    let touched = BTreeMap::from([(user.id.clone(), Kind::User)]);
     for group in ["all", "few"] {
         let group = get(Kind::Group, group);
         teams::remove(&tx, tenant, &group, &id).unwrap();
         teams::add(&tx, tenant, &group, &id).unwrap().unwrap();
-        teams::touch(&tx, tenant, &group, &id).unwrap();
+        teams::touch(&tx, tenant, &group, &touched).unwrap();
     }
-    teams::groups_of(&tx, tenant, &user).unwrap();
+    teams::all_groups_of(&tx, tenant, &user).unwrap();
     resources::update(&tx, tenant, &user, user.document.clone()).unwrap();
 
     // A small team's own costs follow its members, and not everybody else.
     let few = get(Kind::Group, "few");
-    teams::touch_members(&tx, tenant, &few).unwrap();
+    nesting::touch_people_below(&tx, tenant, &few).unwrap();
     teams::members(&tx, tenant, &few).unwrap();
     resources::delete(&tx, tenant, &few).unwrap();
 

@@ -129,7 +129,10 @@ fn an_app_sees_people_and_teams() {
         ("familyName", json!("Gil")),
         ("email", json!("ana@contoso.example")),
         ("externalId", json!("x-1")),
-        ("teams", json!([{"id": team, "name": "SRE"}])),
+        (
+            "teams",
+            json!([{"id": team, "name": "SRE", "direct": true}]),
+        ),
     ] {
         assert_eq!(shown[key], value, "{key}");
     }

@@ -41,6 +41,8 @@ enum Deed {
 enum TeamChange {
     Add(u8),
     Remove(u8),
+    AddTeam(u8),
+    RemoveTeam(u8),
     Clear,
     Rename(u8),
 }
@@ -64,6 +66,8 @@ fn deed() -> impl Strategy<Value = Deed> {
     let change = prop_oneof![
         any::<u8>().prop_map(TeamChange::Add),
         any::<u8>().prop_map(TeamChange::Remove),
+        any::<u8>().prop_map(TeamChange::AddTeam),
+        any::<u8>().prop_map(TeamChange::RemoveTeam),
         proptest::prelude::Just(TeamChange::Clear),
         (0..3_u8).prop_map(TeamChange::Rename),
     ];
@@ -206,13 +210,23 @@ impl Life {
                 let Some(id) = self.chosen(Kind::Group, true, team) else {
                     return Ok(());
                 };
-                let member = |number| self.chosen(Kind::User, true, number).unwrap_or_default();
+                let chosen = |kind, number| self.chosen(kind, true, number).unwrap_or_default();
+                let (member, part) = (
+                    |number| chosen(Kind::User, number),
+                    |number| chosen(Kind::Group, number),
+                );
                 let operation = match operation {
                     TeamChange::Add(user) => {
                         json!({ "op": "add", "path": "members", "value": [{ "value": member(user) }] })
                     }
                     TeamChange::Remove(user) => {
                         json!({ "op": "Remove", "path": "members", "value": [{ "value": member(user) }] })
+                    }
+                    TeamChange::AddTeam(team) => {
+                        json!({ "op": "add", "path": "members", "value": [{ "value": part(team), "type": "Group" }] })
+                    }
+                    TeamChange::RemoveTeam(team) => {
+                        json!({ "op": "remove", "path": format!("members[value eq \"{}\"]", part(team)) })
                     }
                     TeamChange::Clear => json!({ "op": "remove", "path": "members" }),
                     TeamChange::Rename(name) => {
@@ -349,8 +363,12 @@ impl Life {
                 Some("team") => Kind::Group,
                 _ => {
                     match event.kind.as_str() {
-                        "member.added" => assert!(state.members.insert(pair()), "added twice"),
-                        "member.removed" => assert!(state.members.remove(&pair()), "removed twice"),
+                        "member.added" | "subteam.added" => {
+                            assert!(state.members.insert(pair()), "added twice")
+                        }
+                        "member.removed" | "subteam.removed" => {
+                            assert!(state.members.remove(&pair()), "removed twice")
+                        }
                         _ => {}
                     }
                     continue;

@@ -11,7 +11,7 @@ pub(super) fn person(person: &Person) -> Value {
     let teams: Vec<Value> = person
         .teams
         .iter()
-        .map(|team| json!({ "id": team.id, "name": team.display }))
+        .map(|team| json!({ "id": team.id, "name": team.display, "direct": team.is_direct() }))
         .collect();
     json!({
         "id": person.id,

@@ -58,7 +58,10 @@ fn reads_what_operations_ask_for() {
         ]
     );
     assert_eq!(request.operations[1].version.as_deref(), Some("W/\"1\""));
-    assert_eq!(request.operations[2].references(), BTreeSet::from(["a/b"]));
+    assert_eq!(
+        request.operations[2].references(),
+        BTreeSet::from(["a/b".to_owned()])
+    );
 }
 
 #[test]
@@ -264,4 +267,61 @@ fn an_answer_repeats_the_operation_and_its_refusal() {
         refused,
         json!({"method": "POST", "bulkId": "a", "status": "404", "response": ScimError::not_found("no").to_json()})
     );
+}
+
+#[test]
+fn references_stand_in_paths_and_urls_too() {
+    let operation = |path: &str| json!({"op": "remove", "path": path});
+    let body = json!({
+        "Operations": [
+            operation(r#"members[value eq "bulkId:a" or display eq "\"bulkId:no\"" or value eq "bulkId:\u0062"]"#),
+            {"op": "add", "path": "members", "value": [{"value": "u", "$ref": "https://h/scim/v2/Groups/bulkId:c"}]},
+        ],
+        "path": "\"bulkId:no\"",
+        "displayName": "not /bulkId:no",
+        "$ref": "../Users/bulkId:d",
+    });
+    let mut found = BTreeSet::new();
+    collect(&body, &mut found);
+    assert_eq!(found, ["a", "b", "c", "d"].map(str::to_owned).into());
+    let mut resolved = body;
+    resolve(&mut resolved, &|id: &str| Ok::<_, ()>(format!("ID-{id}"))).unwrap();
+    assert_eq!(
+        resolved["Operations"][0]["path"],
+        r#"members[value eq "ID-a" or display eq "\"bulkId:no\"" or value eq "ID-b"]"#
+    );
+    let url = &resolved["Operations"][1]["value"][0]["$ref"];
+    assert_eq!(*url, "https://h/scim/v2/Groups/ID-c");
+    assert_eq!(resolved["$ref"], "../Users/ID-d");
+}
+
+/// A group comes after those that are its members, in a circle that other attributes close, too.
+#[test]
+fn groups_that_refer_to_each_other_come_after_their_members() {
+    let group = |bulk_id: &str, members: &[&str], custom: &[&str]| {
+        let refer = |ids: &[&str]| -> Vec<_> {
+            ids.iter()
+                .map(|id| json!({"value": format!("bulkId:{id}")}))
+                .collect()
+        };
+        let data = json!({"members": refer(members), "urn:x": {"near": refer(custom)}});
+        json!({"method": "POST", "path": "/Groups", "bulkId": bulk_id, "data": data})
+    };
+    let steps = |operations: Value| -> Vec<_> {
+        let body = json!({"schemas": [BULK_REQUEST_URN], "Operations": operations});
+        let request = BulkRequest::read(body).unwrap();
+        let steps = request.steps().into_iter();
+        steps
+            .map(|step| (step.operations, step.nests_itself))
+            .collect()
+    };
+    let outer_first = json!([
+        group("a", &["b"], &[]),
+        group("b", &["c"], &[]),
+        group("c", &[], &["a"])
+    ]);
+    assert_eq!(steps(outer_first), [(vec![2, 1, 0], false)]);
+    let circle = json!([group("a", &["b"], &[]), group("b", &["a"], &[])]);
+    assert_eq!(steps(circle), [(vec![0, 1], true)]);
+    assert_eq!(steps(json!([group("a", &["a"], &[])])), [(vec![0], true)]);
 }
