@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Barrier;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 use crate::bulk::{bulk_request, post};
-use crate::support::Server;
+use crate::support::{PATIENCE, Server};
 use crate::tenant::{ScimClient, Tenant, group, json_of, patch_op, text, user};
 
 /// So many directories, and so many crashes of each: 300. A directory that grew on and on would make looking through it
@@ -46,6 +47,7 @@ fn crash_again_and_again(directory: u64) {
         let clients: Vec<ScimClient> = (0..CLIENTS).map(|_| connected(&server, &token)).collect();
         let start = Barrier::new(CLIENTS + 1);
         let (start, path) = (&start, &format!("/Groups/{team}"));
+        let answers = &AtomicU64::new(0);
         std::thread::scope(|scope| {
             let writers: Vec<_> = clients
                 .into_iter()
@@ -53,15 +55,17 @@ fn crash_again_and_again(directory: u64) {
                 .map(|(number, client)| {
                     scope.spawn(move || {
                         start.wait();
-                        write_until_the_end(client, path, &format!("{round}-{number}"))
+                        write_until_the_end(client, path, &format!("{round}-{number}"), answers)
                     })
                 })
                 .collect();
             start.wait();
-            // Not a wait for something to happen: this is the moment of the crash, another one in each round.
-            std::thread::sleep(Duration::from_millis(
-                5 + (round * 37 + directory * 11) % 61,
-            ));
+            // The moment of the crash, another one in each round.
+            let moment = 1 + (round * 37 + directory * 11) % 101;
+            let end = Instant::now() + PATIENCE;
+            while answers.load(Ordering::Relaxed) < moment && Instant::now() < end {
+                std::thread::yield_now();
+            }
             server.kill();
             for writer in writers {
                 all.extend(writer.join().unwrap());
@@ -128,8 +132,18 @@ fn connected(server: &Server, token: &str) -> ScimClient {
 
 /// Creates users, puts them into the group, takes every third out again and counts in their titles, until the server
 /// is gone.
-fn write_until_the_end(mut client: ScimClient, team: &str, prefix: &str) -> Acknowledged {
+fn write_until_the_end(
+    mut client: ScimClient,
+    team: &str,
+    prefix: &str,
+    answers: &AtomicU64,
+) -> Acknowledged {
     let mut done = Acknowledged::default();
+    let send = |client: &mut ScimClient, method: &str, path: &str, body: &Value| {
+        let answer = send(client, method, path, body);
+        answers.fetch_add(answer.is_some().into(), Ordering::Relaxed);
+        answer
+    };
     for number in 0.. {
         let body = user(
             &format!("{prefix}-{number}"),
