@@ -133,6 +133,8 @@ pub(super) enum Scim {
     Schemas(Option<String>),
     /// `/Bulk`
     Bulk,
+    /// Of another version of the protocol.
+    UnknownVersion(String),
     /// `/Me`: the user whose token it is.
     Me,
     /// Nothing.
@@ -172,7 +174,7 @@ pub(super) enum Api {
 pub(super) fn route(head: &Head) -> Route {
     let Some(segments) = head.segments() else {
         // No id and no name of ours has broken escapes, but a SCIM client still gets SCIM's kind of refusal.
-        return if head.path.starts_with("/scim/v2/") {
+        return if head.path.starts_with("/scim/") {
             Route::Scim(Scim::Nothing)
         } else if head.path.starts_with("/api/v1/") {
             Route::Api(Api::Nothing)
@@ -203,6 +205,11 @@ pub(super) fn route(head: &Head) -> Route {
         ["healthz"] => Route::Health,
         ["readyz"] => Route::Ready,
         ["scim", "v2", ref rest @ ..] => Route::Scim(scim(rest)),
+        ["scim", version, ..] if is_version(version) => {
+            Route::Scim(Scim::UnknownVersion(version.to_owned()))
+        }
+        // RFC 7644 §3.13: without a version, the newest.
+        ["scim", ref rest @ ..] => Route::Scim(scim(rest)),
         ["api", "v1", ref rest @ ..] => Route::Api(api(rest)),
         _ => Route::Nothing,
     }
@@ -243,10 +250,10 @@ fn scim(segments: &[&str]) -> Scim {
         [".search"] => Scim::Search(None),
         ["Users"] => Scim::Collection(Kind::User),
         ["Users", ".search"] => Scim::Search(Some(Kind::User)),
-        ["Users", id] => Scim::Resource(Kind::User, id.to_owned()),
+        ["Users", id] => Scim::Resource(Kind::User, resource_id(id)),
         ["Groups"] => Scim::Collection(Kind::Group),
         ["Groups", ".search"] => Scim::Search(Some(Kind::Group)),
-        ["Groups", id] => Scim::Resource(Kind::Group, id.to_owned()),
+        ["Groups", id] => Scim::Resource(Kind::Group, resource_id(id)),
         ["ServiceProviderConfig"] => Scim::ServiceProviderConfig,
         ["ResourceTypes"] => Scim::ResourceTypes(None),
         ["ResourceTypes", id] => Scim::ResourceTypes(Some(id.to_owned())),
@@ -256,6 +263,18 @@ fn scim(segments: &[&str]) -> Scim {
         ["Me"] => Scim::Me,
         _ => Scim::Nothing,
     }
+}
+
+/// An id, perhaps with the suffix that asks for SCIM's format (RFC 7644 §3.8), which is the only one that there is.
+fn resource_id(segment: &str) -> String {
+    segment.strip_suffix(".scim").unwrap_or(segment).to_owned()
+}
+
+/// `v` and a number.
+fn is_version(segment: &str) -> bool {
+    segment.strip_prefix('v').is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit() || it == b'.')
+    })
 }
 
 fn api(segments: &[&str]) -> Api {

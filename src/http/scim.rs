@@ -42,7 +42,7 @@ pub(super) fn answer(app: &App, request: Request, resource: Scim) -> Response {
         _ => serve(app, head, body, &resource),
     };
     match outcome {
-        Ok(answer) => reply(answer, &resource),
+        Ok(answer) => reply(answer),
         Err(error) => refuse(provision::refusal(error, &head.request_id), head, &resource),
     }
 }
@@ -226,6 +226,12 @@ fn perform(
                 "DELETE" => provision::delete(store, call, target, if_match())?,
                 _ => return Err(not_allowed(head, resource).into()),
             }
+        }
+        (Scim::UnknownVersion(version), _) => {
+            return Err(ScimError::invalid_version(format!(
+                "SCIM {version} is not spoken here: use /scim/v2"
+            ))
+            .into());
         }
         (Scim::Nothing, _) => {
             return Err(ScimError::not_found(format!(
@@ -430,7 +436,7 @@ fn check_media_type(head: &Head) -> std::result::Result<(), ScimError> {
     )))
 }
 
-fn reply(answer: Answer, resource: &Scim) -> Response {
+fn reply(answer: Answer) -> Response {
     let mut response = match &answer.body {
         Some(body) => json(answer.status, body),
         None => Response {
@@ -443,12 +449,13 @@ fn reply(answer: Answer, resource: &Scim) -> Response {
         response.headers.push(("ETag", etag));
     }
     if let Some(location) = answer.location {
-        // RFC 7644 §3.11: at /Me, too, the resource's permanent address.
-        let name = match answer.status == 201 || *resource == Scim::Me {
-            true => "Location",
-            false => "Content-Location",
-        };
-        response.headers.push((name, location));
+        // RFC 7643 §3.1 wants the second wherever the resource is shown; RFC 7644 has the first in all its figures.
+        if answer.status != 204 {
+            response
+                .headers
+                .push(("Content-Location", location.clone()));
+        }
+        response.headers.push(("Location", location));
     }
     response
 }

@@ -273,8 +273,9 @@ fn modify(
     let answer = match stored.kind {
         Kind::Group if *projection == Projection::default() => Answer {
             status: 204,
+            body: None,
             etag: Some(resource::etag(stored.version)),
-            ..Answer::default()
+            location: Some(super::location(call, &stored)),
         },
         _ => shown(tx, call, 200, &stored, written)?,
     };

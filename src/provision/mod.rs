@@ -46,7 +46,7 @@ pub struct Answer {
     pub body: Option<Value>,
     /// The resource's entity tag (RFC 7644 §3.14).
     pub etag: Option<String>,
-    /// The resource's URL, for `Location` (201) or `Content-Location`.
+    /// The resource's URL, for `Location` and `Content-Location`.
     pub location: Option<String>,
 }
 
@@ -91,9 +91,9 @@ pub fn get(
             let answer = if if_none_match.is_some_and(|tags| names_version(tags, stored.version)) {
                 Answer {
                     status: 304,
+                    body: None,
                     etag: Some(resource::etag(stored.version)),
                     location: Some(location(&call, &stored)),
-                    ..Answer::default()
                 }
             } else {
                 shown(snapshot, &call, 200, &stored, &projection)?

@@ -116,6 +116,11 @@ impl ScimError {
         ScimError::new(400, Some(ScimType::NoTarget), detail)
     }
 
+    /// 400 `invalidVers` (RFC 7644 §3.13).
+    pub fn invalid_version(detail: impl Into<String>) -> ScimError {
+        ScimError::new(400, Some(ScimType::InvalidVers), detail)
+    }
+
     /// 400 `invalidCursor` (RFC 9865 §2.1).
     pub fn invalid_cursor(detail: impl Into<String>) -> ScimError {
         ScimError::new(400, Some(ScimType::InvalidCursor), detail)

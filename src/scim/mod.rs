@@ -5,6 +5,7 @@
 //! Entra, Okta and others are known to send; everything behind it is strict.
 
 pub mod bulk;
+pub mod date_time;
 pub mod declare;
 pub mod dialect;
 pub mod discovery;

@@ -5,8 +5,7 @@
 //! membership attribute (`members` of a Group, `groups` of a User): [`assemble`] adds those.
 
 use caseless::Caseless;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, civil};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use unicode_normalization::UnicodeNormalization;
 
@@ -86,29 +85,6 @@ pub fn assemble(
 /// RFC 3339 in UTC, always with milliseconds, so that equal lengths sort like the times they stand for.
 fn date_time(at: Timestamp) -> String {
     format!("{at:.3}")
-}
-
-/// The instant of an xsd:dateTime (RFC 7643 §2.3.5), which has both a date and a time. One without an offset is taken for UTC, so
-/// that what is kept can be found and sorted; digits beyond a nanosecond don't count.
-pub fn instant(text: &str) -> Option<Timestamp> {
-    if text.as_bytes().get(10) != Some(&b'T') || text.contains('[') {
-        return None;
-    }
-    let mut digits = 0;
-    let mut in_fraction = false;
-    let short: String = (text.chars())
-        .filter(|&c| {
-            in_fraction = c == '.' || (in_fraction && c.is_ascii_digit());
-            digits = if in_fraction { digits + 1 } else { 0 };
-            // The point is the first of ten.
-            digits <= 10
-        })
-        .collect();
-    let in_utc = || {
-        let at = short.parse::<civil::DateTime>().ok()?;
-        TimeZone::UTC.to_timestamp(at).ok()
-    };
-    short.parse().ok().or_else(in_utc)
 }
 
 /// `text` folded for caseless comparison: two names are the same if their foldings are (Unicode's canonical caseless
@@ -256,33 +232,6 @@ mod tests {
                 },
             })
         );
-    }
-
-    #[test]
-    fn an_instant_has_any_offset_and_any_fraction() {
-        let of = |text: &str| instant(text).map(|at| at.to_string());
-        for (text, expected) in [
-            ("2026-11-24T13:27:25Z", "2026-11-24T13:27:25Z"),
-            ("2026-11-24T13:27:25.5+14:00", "2026-11-23T23:27:25.5Z"),
-            ("2026-11-24T13:27:25-08:30", "2026-11-24T21:57:25Z"),
-            ("2026-11-24T13:27:25", "2026-11-24T13:27:25Z"),
-            (
-                "2026-11-24T13:27:25.1234567891234Z",
-                "2026-11-24T13:27:25.123456789Z",
-            ),
-        ] {
-            assert_eq!(of(text).as_deref(), Some(expected), "{text}");
-        }
-        for text in [
-            "2026-11-24",
-            "2026-11-24 13:27:25Z",
-            "2026-13-24T13:27:25Z",
-            "2026-11-24T13:27:25Z[UTC]",
-            "2026-11-24T13:27:25.Z.1",
-            "",
-        ] {
-            assert_eq!(of(text), None, "{text}");
-        }
     }
 
     /// Default case folding knows no language: İ and ı are no Latin i, in whatever case.

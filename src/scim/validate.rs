@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::ScimError;
-use super::resource::{Document, instant, is_urn};
+use super::date_time::instant;
+use super::resource::{Document, is_urn};
 use super::schema::{Attribute, Mutability, ResourceType, Type};
 
 /// Longest string, in bytes. A photo's data URI or a certificate fits; the whole body has a limit of its own.

@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 
 use super::nesting;
 use super::resources::EMAILS_VALUE;
+use crate::scim::date_time;
 use crate::scim::declare::{Declaration, Schemas};
 use crate::scim::filter::{CompareOp, Filter};
 use crate::scim::path::AttrPath;
-use crate::scim::resource::{Document, fold, instant};
+use crate::scim::resource::{Document, fold};
 use crate::scim::schema::{Kind, Resolved, ResourceType};
 use crate::scim::stored::index_key;
 
@@ -435,7 +436,7 @@ impl<'a> Translation<'a> {
     }
 
     fn compare_time(&mut self, column: &str, op: CompareOp, value: &Value) -> Option<String> {
-        let at = instant(value.as_str()?)?;
+        let at = date_time::instant(value.as_str()?)?;
         // Columns have whole milliseconds, so a time between two of them equals none.
         let floor = at.as_nanosecond().div_euclid(1_000_000) as i64;
         let between = at.as_nanosecond().rem_euclid(1_000_000) != 0;

@@ -19,10 +19,11 @@ use serde_json::Value;
 use super::attributes;
 use super::column::{Json, Millis};
 use crate::scim::ScimError;
+use crate::scim::date_time;
 use crate::scim::declare::Schemas;
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
-use crate::scim::resource::{Document, Meta, assemble, fold, instant};
+use crate::scim::resource::{Document, Meta, assemble, fold};
 use crate::scim::schema::{Attribute, Kind, ResourceType, Type};
 use crate::scim::stored::withhold;
 
@@ -128,7 +129,7 @@ fn beginning(text: &str) -> String {
 fn key(attribute: &Attribute, value: &Value) -> Sql {
     match (attribute.data_type, value) {
         (Type::DateTime, Value::String(text)) => {
-            instant(text).map_or(Sql::Null, |at| Sql::Integer(at.as_microsecond()))
+            date_time::instant(text).map_or(Sql::Null, |at| Sql::Integer(at.as_microsecond()))
         }
         (_, Value::String(text)) if attribute.case_exact => Sql::Text(beginning(text)),
         (_, Value::String(text)) => Sql::Text(beginning(&fold(text))),

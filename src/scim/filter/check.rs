@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{CompareOp, Filter, Scope};
 use crate::scim::ScimError;
+use crate::scim::date_time::instant;
 use crate::scim::path::AttrPath;
-use crate::scim::resource::instant;
 use crate::scim::schema::{Attribute, Resolved, Type};
 
 /// Every attribute must be defined in at least one of `scopes`, and what is asked of it must suit its definition in all

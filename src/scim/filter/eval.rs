@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
 use super::{CompareOp, Filter, Scope};
-use crate::scim::resource::{fold, instant};
+use crate::scim::date_time;
+use crate::scim::resource::fold;
 use crate::scim::schema::{Attribute, Resolved, Type};
 
 /// Whether `object`, a resource or one value of a complex attribute, fulfils `filter`.
@@ -20,7 +21,7 @@ pub(super) fn matches(filter: &Filter, object: &Map<String, Value>, scope: Scope
             .resolve(attr)
             .is_some_and(|named| present(object, &named)),
         Filter::Compare { attr, op, value } => match scope.resolve(attr) {
-            Some(named) => compare(object, &named, *op, value),
+            Some(named) => compare(object, &named, scope, *op, value),
             // No value: nothing equals it but null.
             None => match op {
                 CompareOp::Eq => value.is_null(),
@@ -55,12 +56,16 @@ fn is_present(value: &Value) -> bool {
 fn compare(
     object: &Map<String, Value>,
     named: &Resolved<'_>,
+    scope: Scope<'_>,
     op: CompareOp,
     wanted: &Value,
 ) -> bool {
     match op {
-        CompareOp::Ne => !compare(object, named, CompareOp::Eq, wanted),
+        CompareOp::Ne => !compare(object, named, scope, CompareOp::Eq, wanted),
         _ if wanted.is_null() => op == CompareOp::Eq && !present(object, named),
+        _ if is_primary(named, scope) && as_boolean(wanted) == Some(false) => {
+            op == CompareOp::Eq && has_secondary(object, named)
+        }
         _ => named.compared().is_some_and(|attribute| {
             let of_complex = named.leaf().data_type == Type::Complex;
             values(object, named)
@@ -76,6 +81,24 @@ fn compare(
     }
 }
 
+/// Whether it is the `primary` of values.
+fn is_primary(named: &Resolved<'_>, scope: Scope<'_>) -> bool {
+    let is_part = named.sub_attribute.is_some() || matches!(scope, Scope::Values(_));
+    is_part && named.leaf().name == "primary" && named.leaf().data_type == Type::Boolean
+}
+
+/// Whether a value isn't the primary one: it says so, or says nothing (RFC 7643 §2.4). `object` has the values, or is one.
+fn has_secondary(object: &Map<String, Value>, named: &Resolved<'_>) -> bool {
+    let whole = Resolved {
+        sub_attribute: None,
+        ..*named
+    };
+    match named.sub_attribute {
+        Some(primary) => values(object, &whole).any(|value| value[&primary.name] != true),
+        None => object.get(&named.attribute.name) != Some(&Value::Bool(true)),
+    }
+}
+
 /// Whether one value of `attribute` fulfils a comparison other than `ne`.
 fn holds(attribute: &Attribute, value: &Value, op: CompareOp, wanted: &Value) -> bool {
     match attribute.data_type {
@@ -87,10 +110,13 @@ fn holds(attribute: &Attribute, value: &Value, op: CompareOp, wanted: &Value) ->
             _ => false,
         },
         Type::Boolean => {
-            let wanted = wanted.as_bool().or_else(|| boolean(wanted.as_str()?));
+            let wanted = as_boolean(wanted);
             op == CompareOp::Eq && wanted.is_some() && wanted == value.as_bool()
         }
-        Type::DateTime => ordered(at(value).zip(at(wanted)).map(|(a, b)| a.cmp(&b)), op),
+        Type::DateTime => ordered(
+            instant(value).zip(instant(wanted)).map(|(a, b)| a.cmp(&b)),
+            op,
+        ),
         Type::Integer | Type::Decimal => match (value, wanted) {
             (Value::Number(value), Value::Number(wanted)) => ordered(numeric(value, wanted), op),
             _ => false,
@@ -130,8 +156,8 @@ fn ordered(ordering: Option<Ordering>, op: CompareOp) -> bool {
     })
 }
 
-fn at(value: &Value) -> Option<Timestamp> {
-    instant(value.as_str()?)
+fn instant(value: &Value) -> Option<Timestamp> {
+    date_time::instant(value.as_str()?)
 }
 
 fn numeric(value: &Number, wanted: &Number) -> Option<Ordering> {
@@ -140,6 +166,10 @@ fn numeric(value: &Number, wanted: &Number) -> Option<Ordering> {
         (Some(value), Some(wanted)) => Some(value.cmp(&wanted)),
         _ => value.as_f64()?.partial_cmp(&wanted.as_f64()?),
     }
+}
+
+fn as_boolean(wanted: &Value) -> Option<bool> {
+    wanted.as_bool().or_else(|| boolean(wanted.as_str()?))
 }
 
 /// A boolean as Entra ID may quote it: "True", "False", in any case.

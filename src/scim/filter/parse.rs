@@ -252,6 +252,9 @@ impl<'a> Parser<'a> {
         if self.rest().starts_with('"') {
             return Ok(Value::String(self.string()?));
         }
+        if let Some(text) = self.single_quoted() {
+            return Ok(Value::String(text.to_owned()));
+        }
         let token = self.token();
         match token.to_ascii_lowercase().as_str() {
             // A connective is no bare word: the value is missing.
@@ -267,6 +270,16 @@ impl<'a> Parser<'a> {
                 .filter(|number| number.to_string() == token)
                 .map_or_else(|| token.into(), Value::Number)),
         }
+    }
+
+    /// `'Group'`, as a figure of RFC 7644 §3.7.1 has it beside the RFC's own grammar.
+    fn single_quoted(&mut self) -> Option<&'a str> {
+        let inside = self.rest().strip_prefix('\'')?;
+        let closing = inside.match_indices('\'').map(|(at, _)| at);
+        let ends = |at: &usize| inside[at + 1..].chars().next().is_none_or(ends_token);
+        let end = closing.into_iter().find(ends)?;
+        self.at += end + 2;
+        Some(&inside[..end])
     }
 
     fn string(&mut self) -> Result<String> {
