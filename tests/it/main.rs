@@ -51,7 +51,7 @@ mod provisioning_pages; // connecting a provider and apps on the settings pages
 mod random_bulk; // random bulk requests do what the same requests do one by one
 mod random_life; // random lives: the feed tells all, the archive keeps all, roles are as explained
 mod retention; // the archive over time and in bulk, in this process with a given clock
-mod rfc; // the RFC's own figures: data/rfc/*.json
+mod rfc; // the conformance matrix: data/rfc, a file for each requirement and each figure
 mod roles; // which role a user has, and why
 mod settings_events; // the page of events: words, filters, pages
 mod settings_roles; // the page of roles: previews, what is refused, another tenant’s ids, markup

@@ -1,86 +1,159 @@
-//! Figures of the RFCs, typed from their text: each is read, kept and shown as it was.
+//! The conformance matrix: a file for each MUST, SHALL and SHOULD of RFC 7643 §2-8, RFC 7644 §3-4 and RFC 9865 in
+//! `tests/data/rfc/`, and one for each figure in `figures/` there.
+//!
+//! A file is a conversation (`transcripts.rs`) under a head of comments:
+//!
+//! ```text
+//! # RFC 7644 §3.5.2.1 (88 SHOULD, 89 SHALL NOT); RFC 7643 §2.5 (22 SHALL)
+//! # Adding what is there already is a success that changes nothing.
+//! # Differs: why the server does something else, which the conversation then shows
+//! ```
+//!
+//! The numbers count the sentences with such a word, in the order of the RFC's text. A file is named after the first one it
+//! has. Where there is nothing to converse about, the last line is `# Doesn't apply: why` or `# Shown by: module::test`.
+//! `README.md` is the table of all of it: `REGENERATE=1 cargo test --test it rfc::` writes it anew.
 
-use std::fs;
-use std::path::Path;
+mod sheet;
+mod table;
 
-use rollcall::scim::dialect::read_resource;
-use rollcall::scim::message::parse_json;
-use rollcall::scim::password::NewPassword;
-use rollcall::scim::resource::{Meta, assemble};
-use rollcall::scim::schema::Kind;
-use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-/// What the server decides and a client can't set.
-const OURS: [&str; 3] = ["id", "meta", "schemas"];
+use self::sheet::{Outcome, Sheet};
+use crate::transcripts::{files_in, play_files};
 
-#[track_caller]
-fn round_trips(file: &str, kind: Kind) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/rfc")
-        .join(file);
-    let mut figure = parse_json(&fs::read(path).unwrap()).unwrap();
-    let incoming = read_resource(figure.clone(), kind.resource_type()).unwrap();
-    let meta = Meta {
-        kind,
-        id: figure["id"].as_str().unwrap(),
-        created: figure["meta"]["created"].as_str().unwrap().parse().unwrap(),
-        last_modified: figure["meta"]["lastModified"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap(),
-        version: 1,
-        base: "https://example.com/v2",
+/// How many sentences with MUST, SHALL, SHOULD, REQUIRED or RECOMMENDED each RFC has in the sections of the matrix.
+const SENTENCES: [(&str, u16); 3] = [("7643", 150), ("7644", 153), ("9865", 17)];
+
+#[test]
+fn rfc_7643_is_kept() {
+    play("", "7643-");
+}
+
+#[test]
+fn rfc_7644_is_kept() {
+    play("", "7644-");
+}
+
+#[test]
+fn rfc_9865_is_kept() {
+    play("", "9865-");
+}
+
+#[test]
+fn the_figures_are_kept() {
+    play("figures", "");
+}
+
+/// Plays the conversations of a folder whose files' names begin so.
+fn play(folder: &str, prefix: &str) {
+    let mut files = files_in(&folder_of_the_matrix().join(folder));
+    files.retain(|file| {
+        name_of(file).starts_with(prefix)
+            && matches!(
+                Sheet::read(file).outcome,
+                Outcome::Run | Outcome::Differs(_)
+            )
+    });
+    play_files(&files);
+}
+
+#[test]
+fn no_sentence_is_left_out() {
+    let (requirements, _) = sheets();
+    for (rfc, count) in SENTENCES {
+        let told: BTreeSet<u16> = requirements
+            .iter()
+            .flat_map(|sheet| &sheet.places)
+            .filter(|place| place.rfc == rfc)
+            .flat_map(|place| place.sentences.iter().map(|(number, _)| *number))
+            .collect();
+        let left: Vec<u16> = (1..=count)
+            .filter(|number| !told.contains(number))
+            .collect();
+        assert!(
+            left.is_empty(),
+            "RFC {rfc}: no file for the sentences {left:?}"
+        );
+        assert!(
+            told.iter().all(|number| *number <= count),
+            "RFC {rfc} has {count} sentences"
+        );
+    }
+}
+
+#[test]
+fn a_file_is_named_after_its_first_sentence() {
+    for sheet in sheets().0 {
+        let first = &sheet.places[0];
+        let (number, _) = first
+            .sentences
+            .first()
+            .unwrap_or_else(|| panic!("{}", sheet.file));
+        let (start, section) = (
+            format!("{}-{number:03}", first.rfc),
+            format!("-{}-", first.section),
+        );
+        assert!(
+            sheet.file.starts_with(&start) && sheet.file.contains(&section),
+            "{} should begin with {start}{section}",
+            sheet.file
+        );
+    }
+}
+
+#[test]
+fn what_another_test_shows_is_there() {
+    let (requirements, figures) = sheets();
+    for sheet in requirements.iter().chain(&figures) {
+        let Outcome::ShownBy(path) = &sheet.outcome else {
+            continue;
+        };
+        let (module, name) = path.split_once("::").unwrap();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/{module}.rs"));
+        let code = std::fs::read_to_string(file).unwrap();
+        assert!(
+            code.contains(&format!("fn {name}()")),
+            "{}: no test {path}",
+            sheet.file
+        );
+    }
+}
+
+#[test]
+fn the_readme_is_what_the_files_say() {
+    let (requirements, figures) = sheets();
+    let page = table::page(&requirements, &figures);
+    let file = folder_of_the_matrix().join("README.md");
+    if std::env::var_os("REGENERATE").is_some() {
+        std::fs::write(&file, &page).unwrap();
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        found == page,
+        "tests/data/rfc/README.md is older than its files: REGENERATE=1 cargo test --test it rfc::"
+    );
+}
+
+/// All requirements and all figures, in the order of the RFCs.
+fn sheets() -> (Vec<Sheet>, Vec<Sheet>) {
+    let read = |folder: &Path| {
+        let mut sheets: Vec<Sheet> = files_in(folder)
+            .iter()
+            .filter(|file| name_of(file) != "README.md")
+            .map(|file| Sheet::read(file))
+            .collect();
+        sheets.sort_by_key(Sheet::order);
+        sheets
     };
-    let mut shown = assemble(incoming.document, &meta, None, kind.resource_type());
-    let expected = figure.as_object_mut().unwrap();
-    assert_eq!(shown["id"], expected["id"]);
-    assert_eq!(shown["meta"]["location"], expected["meta"]["location"]);
-    assert_eq!(shown["schemas"], expected["schemas"]);
-    for name in OURS {
-        shown.remove(name);
-        expected.remove(name);
-    }
-    let members = expected.remove("members").unwrap_or_default();
-    let ids: Vec<&str> = members
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|member| member["value"].as_str())
-        .collect();
-    assert_eq!(incoming.members.unwrap_or_default(), ids);
-    // Read-only, and what is never shown.
-    expected.remove("groups");
-    let password = expected.remove("password");
-    let password = password.and_then(|text| text.as_str().map(str::to_owned));
-    assert_eq!(incoming.password, password.map(NewPassword::Plain));
-    assert_eq!(incoming.ignored, Vec::<String>::new());
-    if let Some(manager) = expected
-        .values_mut()
-        .find_map(|value| value.get_mut("manager"))
-        .and_then(Value::as_object_mut)
-    {
-        manager.remove("displayName");
-    }
-    assert_eq!(shown, *expected);
+    let folder = folder_of_the_matrix();
+    (read(&folder), read(&folder.join("figures")))
 }
 
-#[test]
-fn a_minimal_user_is_read_and_shown() {
-    round_trips("rfc7643-8.1-minimal-user.json", Kind::User);
+fn folder_of_the_matrix() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rfc")
 }
 
-#[test]
-fn a_full_user_is_read_and_shown() {
-    round_trips("rfc7643-8.2-full-user.json", Kind::User);
-}
-
-#[test]
-fn an_enterprise_user_is_read_and_shown() {
-    round_trips("rfc7643-8.3-enterprise-user.json", Kind::User);
-}
-
-#[test]
-fn a_group_is_read_and_shown() {
-    round_trips("rfc7643-8.4-group.json", Kind::Group);
+fn name_of(file: &Path) -> String {
+    file.file_name().unwrap().to_string_lossy().into_owned()
 }

@@ -13,9 +13,10 @@
 //! ```
 //!
 //! In an expected body an unnamed field doesn't matter, `"*"` is any value, `"!"` is an absent one, other strings are
-//! patterns, `"{=v}"` keeps a value (in headers too). A list must match item by item; `["~", …]` in any order;
+//! patterns (`*` any text, `?` a character), `"{=v}"` keeps a value (in headers too). A list must match item by item; `["~", …]` in any order;
 //! `["...", …]` holds at least these. A body line `>| ` is sent as it stands, with `\xNN` for a byte.
-//! `> 11 x POST …` sends it eleven times with `{n}` counting from 01. `$ tenant pause {tenant}` runs the CLI.
+//! `> 11 x POST …` sends it eleven times with `{n}` counting from 01. `> GET {ref}` follows a URL that was kept.
+//! `$ tenant pause {tenant}` runs the CLI; `< as {word}` after it keeps what it printed, a token for example.
 //!
 //! Every answer is held against the house rules too: a SCIM Error for each refusal, exactly
 //! `application/scim+json` on every body, no body with 204 and 304.
@@ -29,7 +30,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use self::expectation::{Names, compare, compare_text, filled};
-use self::file::{Conversation, Exchange, Step, parse};
+use self::file::{Command, Conversation, Exchange, Step, parse};
 use crate::support::{Answer, Client, Server};
 use crate::tenant::{Tenant, encode, refusal_fault};
 
@@ -52,16 +53,27 @@ fn authentik_conversations() {
 fn rfc_conversations() {
     play_folder("rfc");
 }
-/// Plays all files of a folder and reports every conversation that went another way.
+/// Plays all files of a folder.
 fn play_folder(folder: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data/transcripts")
         .join(folder);
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+    play_files(&files_in(&folder));
+}
+
+/// The files of a folder, in order.
+pub fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .collect();
     files.sort();
+    files
+}
+
+/// Plays all conversations of `files` on one server, and reports each that went another way.
+pub fn play_files(files: &[PathBuf]) {
     let read = files.iter().map(|file| {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let conversations = parse(&std::fs::read_to_string(file).unwrap());
@@ -74,6 +86,7 @@ fn play_folder(folder: &str) {
     let server = Server::start();
     let (mut failures, mut count) = (String::new(), 0);
     for (conversations, name) in read {
+        assert!(!conversations.is_empty(), "no conversation in {name}");
         for conversation in conversations {
             count += 1;
             if let Err(failure) = play(&conversation, &server, &format!("tenant {count}")) {
@@ -86,7 +99,7 @@ fn play_folder(folder: &str) {
             }
         }
     }
-    assert!(count > 0, "no conversation in {}", folder.display());
+    assert!(count > 0, "no conversation");
     assert!(
         failures.is_empty(),
         "{} of {count} conversations:\n{failures}",
@@ -102,19 +115,7 @@ fn play(conversation: &Conversation, server: &Server, tenant_name: &str) -> Resu
     let mut connection = server.anyone();
     for step in &conversation.steps {
         match step {
-            Step::Command { line, arguments } => {
-                let words: Vec<String> = arguments
-                    .split(' ')
-                    .map(|word| filled(word, &names))
-                    .collect::<Result<_, _>>()?;
-                let output = server.rollcall(&words.iter().map(String::as_str).collect::<Vec<_>>());
-                let said = String::from_utf8_lossy(&output.stderr);
-                output
-                    .status
-                    .success()
-                    .then_some(())
-                    .ok_or_else(|| format!("{line}: $ {arguments}: {said}"))?;
-            }
+            Step::Command(command) => run_command(command, server, &mut names)?,
             Step::Exchange(exchange) => {
                 for n in 1..=exchange.times {
                     names.insert("n".to_owned(), format!("{n:02}"));
@@ -129,6 +130,28 @@ fn play(conversation: &Conversation, server: &Server, tenant_name: &str) -> Resu
                 }
             }
         }
+    }
+    Ok(())
+}
+
+fn run_command(command: &Command, server: &Server, names: &mut Names) -> Result<(), String> {
+    let Command {
+        line,
+        arguments,
+        name,
+    } = command;
+    let words: Vec<String> = arguments
+        .split(' ')
+        .map(|word| filled(word, names))
+        .collect::<Result<_, _>>()?;
+    let output = server.rollcall(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{line}: $ {arguments}: {said}"));
+    }
+    if let Some(name) = name {
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        names.insert(name.clone(), said);
     }
     Ok(())
 }
@@ -170,7 +193,7 @@ fn converse(
             Ok(text) => filled(text, names).map(String::into_bytes),
             Err(_) => Ok(body.clone()),
         });
-    let path = encode(&filled(&exchange.path, names)?);
+    let path = encode(&path_of(&filled(&exchange.path, names)?));
     let answer = connection.request(
         &exchange.method,
         &path,
@@ -187,6 +210,14 @@ fn converse(
     }
     check(exchange, &answer, names)
         .map_err(|fault| format!("{fault}\n    in {} {shown}", answer.status))
+}
+
+/// What a request line has of a URL.
+fn path_of(url: &str) -> String {
+    let path = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split_once('/'));
+    path.map_or_else(|| url.to_owned(), |(_, path)| format!("/{path}"))
 }
 
 fn check(exchange: &Exchange, answer: &Answer, names: &mut Names) -> Result<(), String> {

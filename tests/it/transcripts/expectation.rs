@@ -98,14 +98,19 @@ pub fn compare_text(pattern: &str, found: Option<&str>, names: &mut Names) -> Re
     if fits { Ok(()) } else { Err(wanted) }
 }
 
-/// Whether `text` fits a pattern in which `*` is any text.
+/// Whether `text` fits a pattern in which `*` is any text and `?` any character.
 fn matches_pattern(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+    let (mut wanted, mut found) = (pattern.chars(), text.chars());
+    match wanted.next() {
+        None => text.is_empty(),
+        Some('*') => {
             let mut ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-            ends.any(|at| matches_pattern(rest, &text[at..]))
-        }),
+            ends.any(|at| matches_pattern(wanted.as_str(), &text[at..]))
+        }
+        Some(one) => {
+            found.next().is_some_and(|it| one == '?' || one == it)
+                && matches_pattern(wanted.as_str(), found.as_str())
+        }
     }
 }
 
@@ -147,6 +152,7 @@ fn an_expectation_can_fail() {
         (r#"["~", "x"]"#, r#"["x", "y"]"#),
         (r#"["...", "x"]"#, r#"["y"]"#),
         (r#""*ana*""#, r#""bob""#),
+        (r#""?*""#, r#""""#),
         (r#""{v}""#, r#""other""#),
     ];
     let mut names = Names::from([("v".to_owned(), "kept".to_owned())]);
@@ -167,6 +173,7 @@ fn an_expectation_can_hold() {
         (r#"["~", "x", "y"]"#, r#"["y", "x"]"#),
         (r#"["...", {"x": 1}]"#, r#"[{"y": 2}, {"x": 1, "y": 2}]"#),
         (r#""*ana*z""#, r#""bananaz""#),
+        (r#""b?b*""#, r#""bob""#),
         (
             r#"["{=w}", "{w}", "a {v}"]"#,
             r#"["W/\"1\"", "W/\"1\"", "a kept"]"#,

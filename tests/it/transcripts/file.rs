@@ -11,9 +11,17 @@ pub struct Conversation {
 /// One thing after the other.
 pub enum Step {
     /// `$ …`: a command of the CLI, which must succeed.
-    Command { line: usize, arguments: String },
+    Command(Command),
     /// A request and its answer.
     Exchange(Exchange),
+}
+
+/// A command and what is kept of it.
+pub struct Command {
+    pub line: usize,
+    pub arguments: String,
+    /// Under what name to keep what it prints.
+    pub name: Option<String>,
 }
 
 /// A request and what is expected of its answer.
@@ -57,10 +65,11 @@ pub fn parse(text: &str) -> Result<Vec<Conversation>, String> {
             .last_mut()
             .ok_or_else(|| fail("before the first =="))?;
         if let Some(arguments) = line.strip_prefix("$ ") {
-            conversation.steps.push(Step::Command {
+            conversation.steps.push(Step::Command(Command {
                 line: number,
                 arguments: arguments.to_owned(),
-            });
+                name: None,
+            }));
         } else if let Some((times, method, path)) = line.strip_prefix("> ").and_then(request_line) {
             conversation.steps.push(Step::Exchange(Exchange {
                 line: number,
@@ -69,6 +78,10 @@ pub fn parse(text: &str) -> Result<Vec<Conversation>, String> {
                 path,
                 ..Default::default()
             }));
+        } else if let (Some(Step::Command(command)), Some(name)) =
+            (conversation.steps.last_mut(), kept_name(line))
+        {
+            command.name = Some(name);
         } else if let Some(Step::Exchange(exchange)) = conversation.steps.last_mut() {
             read_part(exchange, line, &mut expected).map_err(|what| fail(&what))?;
         } else {
@@ -96,7 +109,9 @@ fn request_line(line: &str) -> Option<(usize, String, String)> {
         _ => (1, line),
     };
     let (method, path) = line.split_once(' ')?;
-    let is_request = method.bytes().all(|byte| byte.is_ascii_uppercase()) && path.starts_with('/');
+    let is_request = !method.is_empty()
+        && method.bytes().all(|byte| byte.is_ascii_uppercase())
+        && path.starts_with(['/', '{']);
     is_request.then(|| (times, method.to_owned(), path.to_owned()))
 }
 
@@ -114,8 +129,8 @@ fn read_part(exchange: &mut Exchange, line: &str, expected: &mut String) -> Resu
                 .get_or_insert_default()
                 .extend_from_slice(rest.as_bytes()),
         }
-    } else if let Some(name) = line.strip_prefix("< as ") {
-        exchange.name = Some(name.trim_matches(['{', '}']).to_owned());
+    } else if let Some(name) = kept_name(line) {
+        exchange.name = Some(name);
     } else if let Some(rest) = line.strip_prefix("< ") {
         match (exchange.status, header(rest)) {
             (0, _) => {
@@ -131,6 +146,12 @@ fn read_part(exchange: &mut Exchange, line: &str, expected: &mut String) -> Resu
         return Err("expected >, <, ==, $ or #".to_owned());
     }
     Ok(())
+}
+
+/// The name in `< as {name}`.
+fn kept_name(line: &str) -> Option<String> {
+    let name = line.strip_prefix("< as ")?;
+    Some(name.trim_matches(['{', '}']).to_owned())
 }
 
 fn header(line: &str) -> Option<(String, String)> {
