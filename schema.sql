@@ -110,7 +110,8 @@ CREATE TABLE connection (
     issuer    TEXT    NOT NULL, -- the provider's, exactly (OpenID Connect Discovery 1.0 section 3)
     client_id TEXT    NOT NULL, -- what the provider calls us
     directory TEXT,             -- Entra ID: the directory (tenant) ID; Google: the domain; NULL: none
-    secret    BLOB    NOT NULL, -- the client secret, sealed for this tenant, issuer and client_id (src/seal.rs)
+    secret    BLOB,             -- the client secret, sealed for this tenant, issuer and client_id (src/seal.rs); NULL: the
+                                -- operator's application signs in, whose secret the server is started with
     created   INTEGER NOT NULL,
     changed   INTEGER NOT NULL,
     next_secret BLOB,           -- a newer one, sealed: it takes the other's place when it is first accepted; NULL: none
@@ -121,6 +122,9 @@ CREATE TABLE connection (
     creates_people    INTEGER NOT NULL DEFAULT 0, -- whether who isn't provisioned is created when they sign in
     matches_user_name INTEGER NOT NULL DEFAULT 0  -- whether a user of the same userName is taken for who signs in
 ) STRICT;
+
+-- Who agreed to the operator's application did so for the directory and for no tenant: it can be one tenant's alone.
+CREATE UNIQUE INDEX connection_operators ON connection (directory) WHERE secret IS NULL;
 
 -- A sign-in that was begun and hasn't come back from the provider. Deleted when it does; it works once and for 10 minutes.
 CREATE TABLE sso_attempt (

@@ -8,10 +8,11 @@ use clap::Args;
 
 use super::account::make_link;
 use super::chores::{self, Chores};
-use super::{Outcome, dev, door, interval, public_url, table};
+use super::{Failure, Outcome, dev, door, failure, interval, public_url, table};
 use crate::http::rate::{self, Rate};
 use crate::http::{self, App};
 use crate::seal::KeyFile;
+use crate::sso::entra;
 use crate::sso::fetch::Providers;
 use crate::store::backup::Schedule;
 use crate::store::sessions::Link;
@@ -52,6 +53,18 @@ pub(super) struct Arguments {
     /// The key that seals providers' client secrets; made where it is missing [default: rollcall.key in the data folder]
     #[arg(long, value_name = "FILE", env = "ROLLCALL_KEY_FILE")]
     key_file: Option<PathBuf>,
+    /// Application (client) ID of an application of yours at Entra ID for all directories: administrators of tenants then
+    /// connect by agreeing to it. Its secret comes from the next option or from ROLLCALL_ENTRA_CLIENT_SECRET
+    #[arg(long, value_name = "ID", env = "ROLLCALL_ENTRA_CLIENT_ID", value_parser = entra_id)]
+    entra_client_id: Option<String>,
+    /// File with its client secret on the first line
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ROLLCALL_ENTRA_CLIENT_SECRET_FILE",
+        requires = "entra_client_id"
+    )]
+    entra_client_secret_file: Option<PathBuf>,
     /// For trying out: loopback only, with a tenant "dev", a sign-in link and a token, all printed, and all bodies in the log
     #[arg(long)]
     dev: bool,
@@ -63,6 +76,7 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         // Who names a folder that can't be used should hear of it now and not from the log.
         backup::create_folder(dir)?;
     }
+    let entra = application(&arguments)?;
     let _serving = lock::serve(data)?;
     // Before the database, so that what is wrong is said at once. Who connects meanwhile waits a moment.
     let door = arguments.door.open(data, arguments.dev)?;
@@ -105,6 +119,7 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         keep_bodies: arguments.dev,
         key_file: KeyFile::at(key_file),
         providers: Providers::new(arguments.dev),
+        entra,
         throttle: Default::default(),
         metrics: Default::default(),
         rate: Rate::new(arguments.scim_rate, arguments.scim_burst),
@@ -124,4 +139,34 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         Err(_) => log::warn!("stopped with requests still running"),
     }
     Ok(())
+}
+
+/// The operator's application at Entra ID, with its secret from the file or the environment.
+fn application(arguments: &Arguments) -> Result<Option<entra::Application>, Failure> {
+    let Some(client_id) = arguments.entra_client_id.clone() else {
+        return Ok(None);
+    };
+    let secret = match &arguments.entra_client_secret_file {
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|error| failure(format!("{}: {error}", file.display())))?,
+        None => std::env::var("ROLLCALL_ENTRA_CLIENT_SECRET").unwrap_or_default(),
+    };
+    let secret = secret.lines().next().unwrap_or_default().trim().to_owned();
+    if secret.is_empty() {
+        return Err(failure(
+            "--entra-client-id needs a secret: --entra-client-secret-file or ROLLCALL_ENTRA_CLIENT_SECRET",
+        ));
+    }
+    Ok(Some(entra::Application { client_id, secret }))
+}
+
+/// In lower case, as tokens have it.
+fn entra_id(text: &str) -> Result<String, String> {
+    match entra::is_id(text) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(
+            "it looks like 1f6b2a34-5c7d-4e8f-9a0b-1c2d3e4f5a6b, on the application’s Overview"
+                .to_owned(),
+        ),
+    }
 }

@@ -9,6 +9,7 @@ pub mod bind;
 pub mod certificate;
 mod chunked;
 mod connection;
+mod consent;
 mod form;
 mod forward;
 mod head;
@@ -37,6 +38,7 @@ mod wire;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::seal::KeyFile;
+use crate::sso::entra;
 use crate::sso::fetch::Providers;
 use crate::store::Store;
 use crate::store::backup::Schedule;
@@ -69,6 +71,8 @@ pub struct App {
     pub key_file: KeyFile,
     /// The providers that sign people in, and the way to them.
     pub providers: Providers,
+    /// The operator's application at Entra ID, if there is one.
+    pub entra: Option<entra::Application>,
     /// The tries of passwords and tokens of late.
     pub throttle: Throttle,
     /// What was done so far, in numbers.

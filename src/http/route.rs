@@ -57,6 +57,8 @@ pub(super) enum Settings {
     Sso,
     /// `/settings/sso/connect`
     SsoConnect,
+    /// `/settings/sso/consent`
+    SsoConsent,
     /// `/settings/provisioning`
     Provisioning,
     /// `/settings/roles`
@@ -220,6 +222,7 @@ fn settings(segments: &[&str]) -> Settings {
         [] => Settings::Overview,
         ["sso"] => Settings::Sso,
         ["sso", "connect"] => Settings::SsoConnect,
+        ["sso", "consent"] => Settings::SsoConsent,
         ["provisioning"] => Settings::Provisioning,
         ["roles"] => Settings::Roles,
         ["teams"] => Settings::Teams,

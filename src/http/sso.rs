@@ -7,10 +7,11 @@ use super::form::Form;
 use super::request::{Request, Response};
 use super::sign_in;
 use super::visitor::{Flash, Visitor};
-use super::{App, pages};
+use super::{App, consent, pages};
 use crate::error::Result;
 use crate::manage;
 use crate::manage::linking::{self, Denied};
+use crate::manage::operator_app::{self, Bound};
 use crate::manage::sessions::SignIn;
 use crate::sso::claims::{Claims, Directory, Expected, Logout};
 use crate::sso::fetch::{Redemption, Trouble};
@@ -27,7 +28,8 @@ const NOT_BEGUN: &str = "This sign-in was begun in another browser, was used alr
                          happened; sign in again. Cookies have to be allowed.";
 
 /// Said where the connection was changed while somebody was away.
-const CHANGED: &str = "The connection to the provider was changed meanwhile. Sign in again.";
+pub(super) const CHANGED: &str =
+    "The connection to the provider was changed meanwhile. Sign in again.";
 
 /// Where somebody is sent and comes back to.
 const CALLBACK: &str = "/sso/callback";
@@ -98,7 +100,7 @@ pub(super) fn leave(
 }
 
 /// Our address at the provider's.
-fn redirect_uri(visitor: &Visitor<'_>) -> String {
+pub(super) fn redirect_uri(visitor: &Visitor<'_>) -> String {
     format!("{}{CALLBACK}", visitor.app.origin(visitor.head))
 }
 
@@ -121,7 +123,11 @@ pub(super) fn callback(visitor: &Visitor<'_>) -> Result<Response> {
         );
         return visitor.problem(400, NOT_BEGUN);
     };
-    let Some(connection) = connection.filter(|connection| is_for(&attempt, connection)) else {
+    if consent::is_of(&attempt) {
+        return consent::agreed(visitor, &attempt);
+    }
+    let connection = connection.filter(|connection| is_for(&attempt, connection));
+    let Some(connection) = connection.or_else(|| consent::wanted(visitor, &attempt)) else {
         return refuse(visitor, &attempt, "the connection was changed", CHANGED);
     };
     if let Some(why) = mixed_up(visitor, &connection) {
@@ -190,29 +196,38 @@ fn redeemed(
         verifier: &attempt.verifier,
         redirect_uri: &redirect_uri,
     };
-    let secrets = manage::sso::secrets_of(attempt.tenant, connection, &app.key_file)?;
+    let secrets = manage::sso::secrets_of(
+        attempt.tenant,
+        connection,
+        &app.key_file,
+        app.entra.as_ref(),
+    )?;
     let metadata = match app.providers.metadata(&expected, now) {
         Ok(metadata) => metadata,
         Err(trouble) => return Ok(Err(trouble.to_string())),
     };
-    let mut answer = Err(Trouble::Strange(
-        "the stored client secret can’t be read".to_owned(),
-    ));
+    let mut answer = None;
     let mut by_next = false;
     for (at, secret) in secrets.iter().enumerate() {
         by_next = at == 0 && secrets.len() > 1;
-        answer = app.providers.redeem(&metadata, &redemption, secret);
+        answer = Some(app.providers.redeem(&metadata, &redemption, secret));
         // A newer secret may not be known there yet, and the code is not used up by a wrong one.
-        if !matches!(&answer, Err(Trouble::Refused(code, _)) if code == "invalid_client") {
+        if !matches!(&answer, Some(Err(Trouble::Refused(code, _))) if code == "invalid_client") {
             break;
         }
     }
     let token = match answer {
-        Ok(token) => token,
-        Err(Trouble::Refused(code, description)) => {
+        Some(Ok(token)) => token,
+        Some(Err(Trouble::Refused(code, description))) => {
             return Ok(Err(words::meaning(&code, &description)));
         }
-        Err(trouble) => return Ok(Err(trouble.to_string())),
+        Some(Err(trouble)) => return Ok(Err(trouble.to_string())),
+        None if connection.is_operators() => {
+            return Ok(Err(
+                "the application of this server is not set up any more".to_owned()
+            ));
+        }
+        None => return Ok(Err("the stored client secret can’t be read".to_owned())),
     };
     Ok(match app.providers.check(&token, &expected, now) {
         Ok(Ok(claims)) => Ok((claims, by_next)),
@@ -228,6 +243,8 @@ enum Came {
     /// Somebody is signed in; whether they may open the settings.
     SignedIn(bool),
     Denied(Denied),
+    /// The connection can't be this one: why, in a few words and in sentences.
+    Unfit(&'static str, &'static str),
     /// The connection, or the administrator's session, is not what it was.
     Changed,
 }
@@ -249,14 +266,30 @@ fn finish(
         agent: visitor.agent().to_owned(),
     };
     let own = visitor.session.clone();
-    let next = attempt.next.clone();
+    let wanted = consent::wanted(visitor, &attempt);
+    let begun = attempt.clone();
     let (came, secret) = visitor.app.store.write(visitor.head.now, move |tx| {
-        let came = settle(tx, &attempt, who, own, (&claims, by_next), &secret)?;
+        let stored = sso::read(tx, begun.tenant)?;
+        let came = match stored
+            .filter(|connection| is_for(&begun, connection))
+            .or(wanted)
+        {
+            Some(connection) => settle(
+                tx,
+                (&begun, connection),
+                who,
+                own,
+                (&claims, by_next),
+                &secret,
+            )?,
+            None => Came::Changed,
+        };
         Ok((came, secret))
     })?;
     Ok(match came {
         Came::SignedIn(opens_settings) => {
-            let next = next.as_deref().unwrap_or(sign_in::home(opens_settings));
+            let next = attempt.next.as_deref();
+            let next = next.unwrap_or(sign_in::home(opens_settings));
             visitor.keep_secret(visitor.go(next, None), &secret)
         }
         Came::Connected(words) => visitor.go("/settings/sso", Some(Flash::Done(words))),
@@ -265,6 +298,7 @@ fn finish(
             log::warn!("{id}: refused a sign-in: {}", denied.reason());
             return visitor.problem(403, denied.words());
         }
+        Came::Unfit(why, words) => return refuse(visitor, &attempt, why, words),
         Came::Changed => return visitor.problem(403, CHANGED),
     })
 }
@@ -272,16 +306,12 @@ fn finish(
 /// What comes of a validated sign-in, by what is true now. `own` is the session of the browser that came back.
 fn settle(
     tx: &Tx<'_>,
-    attempt: &Attempt,
+    (attempt, connection): (&Attempt, Connection),
     who: SignIn,
     own: Option<Session>,
     (claims, by_next): (&Claims, bool),
     secret: &Secret,
 ) -> Result<Came> {
-    let connection = sso::read(tx, attempt.tenant)?;
-    let Some(connection) = connection.filter(|connection| is_for(attempt, connection)) else {
-        return Ok(Came::Changed);
-    };
     let connection = match by_next {
         true => manage::sso::rotate(tx, attempt.tenant, connection)?,
         false => connection,
@@ -295,17 +325,44 @@ fn settle(
             Ok(came)
         }
         (Some(session), Some(own)) if own.id == session && own.opens_settings => {
-            let tenant = attempt.tenant;
-            let first = manage::sso::connect(tx, tenant, &own.actor(), &connection, claims)?;
-            let name = flash_name(&connection);
-            let who = claims.user_name.as_ref().unwrap_or(&claims.subject);
-            Ok(Came::Connected(match first {
-                true => format!("{name} Single Sign-On was successfully connected."),
-                false => format!("Signing in works: you came back as {who}."),
-            }))
+            prove(tx, attempt.tenant, &own.actor(), &connection, claims)
         }
         _ => Ok(Came::Changed),
     }
+}
+
+/// The connection is proven, by somebody of its directory.
+fn prove(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    actor: &str,
+    connection: &Connection,
+    claims: &Claims,
+) -> Result<Came> {
+    let bound = if connection.is_operators() {
+        operator_app::bind(tx, tenant, actor, connection, claims)?
+    } else if manage::sso::connect(tx, tenant, actor, connection, claims)? {
+        Bound::First
+    } else {
+        Bound::Again
+    };
+    let name = flash_name(connection);
+    let who = claims.user_name.as_ref().unwrap_or(&claims.subject);
+    Ok(match bound {
+        Bound::First => {
+            Came::Connected(format!("{name} Single Sign-On was successfully connected."))
+        }
+        Bound::Again => Came::Connected(format!("Signing in works: you came back as {who}.")),
+        Bound::Taken => Came::Unfit(
+            "the directory is connected to another organisation",
+            "This directory is connected to another organisation on this server already. Set up an application of your \
+             own instead, or ask whoever runs the server.",
+        ),
+        Bound::Guest => Came::Unfit(
+            "a guest of the directory",
+            "You are a guest of this directory. Sign in with an account of its own.",
+        ),
+    })
 }
 
 /// A session for the person, if there is one for these claims.
@@ -439,7 +496,12 @@ fn expected<'a>(connection: &'a Connection, nonce: &'a str) -> Expected<'a> {
 }
 
 /// A page that says why, with the event of it.
-fn refuse(visitor: &Visitor<'_>, attempt: &Attempt, why: &str, words: &str) -> Result<Response> {
+pub(super) fn refuse(
+    visitor: &Visitor<'_>,
+    attempt: &Attempt,
+    why: &str,
+    words: &str,
+) -> Result<Response> {
     let (tenant, id) = (attempt.tenant, &visitor.head.request_id);
     log::warn!("{id}: refused a sign-in: {why}");
     let why = why.to_owned();

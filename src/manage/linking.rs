@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::archive::ROLLCALL;
-use super::roles;
+use super::{roles, sessions as endings};
 use crate::error::Result;
 use crate::scim::dialect;
 use crate::scim::resource::Document;
@@ -18,8 +18,8 @@ use crate::store::events::{self, Event};
 use crate::store::identities::{self, Identity};
 use crate::store::resources::{self, Stored};
 use crate::store::sessions::{self, Holder};
-use crate::store::sso::{Connection, Provider};
-use crate::store::{TenantId, Tx, archive as stored_archive};
+use crate::store::sso::{self, Connection, Provider};
+use crate::store::{TenantId, Tx, archive as stored_archive, roles as stored_roles};
 
 /// Why somebody whom the provider knows gets no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Denied {
     Deleted,
     /// A user of this name is another's.
     NameTaken,
+    /// A user of this name may open the settings, which a name alone is not enough for.
+    NameOfMight,
     /// Their address is of none of the domains for which users are created.
     Domain,
 }
@@ -56,6 +58,10 @@ impl Denied {
                 "There is a user with your name that is not linked to this sign-in. Ask an administrator: the provider’s \
                  mapping has to send your object ID as externalId."
             }
+            Denied::NameOfMight => {
+                "The user with your name may open the settings, and such a user is not found by name alone. Ask an \
+                 administrator: the provider’s mapping has to send your object ID as externalId."
+            }
             Denied::Domain => {
                 "Nobody with an address of your domain is let in here by signing in alone. Ask an administrator to \
                  provision you, or to add the domain in Single Sign-On Settings."
@@ -70,6 +76,7 @@ impl Denied {
             Denied::Inactive => "deactivated",
             Denied::Deleted => "deleted",
             Denied::NameTaken => "a user of this name is another's",
+            Denied::NameOfMight => "a user of this name may open the settings",
             Denied::Domain => "of another domain",
         }
     }
@@ -117,6 +124,27 @@ pub fn sign_out(tx: &Tx<'_>, tenant: TenantId, issuer: &str, logout: &Logout) ->
         }
     }
     Ok(people.len())
+}
+
+/// Takes away what provisioning has given to somebody else by another `externalId`: links of a user to whoever they were
+/// before, with the sessions and tokens.
+pub fn moved(tx: &Tx<'_>, tenant: TenantId, user: &Stored) -> Result<()> {
+    let Some(connection) = sso::read(tx, tenant)? else {
+        return Ok(());
+    };
+    let issuer = connection.issuer.as_str();
+    let mut somebody_else = false;
+    for subject in identities::subjects_of(tx, tenant, issuer, user.row)? {
+        let identity = identities::find(tx, tenant, issuer, &subject)?;
+        if identity.is_some_and(|identity| !is_still(user, &identity, &connection, &subject)) {
+            unlink(tx, tenant, user, issuer, &subject)?;
+            somebody_else = true;
+        }
+    }
+    match somebody_else {
+        true => endings::end_with(tx, tenant, ROLLCALL, user),
+        false => Ok(()),
+    }
 }
 
 /// The event of a refused sign-in.
@@ -168,6 +196,9 @@ fn find(
         if !may_be_taken(tx, tenant, connection, &user)? {
             return Ok(Err(Denied::NameTaken));
         }
+        if opens_settings(tx, tenant, &user)? {
+            return Ok(Err(Denied::NameOfMight));
+        }
         if user.document.get("active") != Some(&Value::Bool(false)) {
             link(tx, tenant, &user, (issuer, subject), "userName")?;
         }
@@ -215,6 +246,15 @@ fn may_be_taken(
     let external_id = resources::external_id(&user.document);
     let another = external_id.is_some_and(|told| names_another(told, connection));
     Ok(linked.is_empty() && !another)
+}
+
+/// Whether a user's role opens the settings.
+fn opens_settings(tx: &Tx<'_>, tenant: TenantId, user: &Stored) -> Result<bool> {
+    let role = stored_roles::role_of(tx, tenant, user)?;
+    let roles = stored_roles::list(tx, tenant)?;
+    Ok(roles
+        .iter()
+        .any(|known| Some(known.id) == role && known.opens_settings))
 }
 
 /// Entra ID writes object IDs in lower case, but a mapping may not.

@@ -13,6 +13,7 @@ pub mod backups;
 pub mod event_words;
 pub mod linking;
 pub mod log;
+pub mod operator_app;
 pub mod passwords;
 pub mod role_rules;
 pub mod roles;

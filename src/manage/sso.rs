@@ -1,13 +1,13 @@
 //! The connection for signing in through a provider: what was typed is checked, its secret sealed, the rest saved.
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::archive::ROLLCALL;
 use crate::error::Result;
 use crate::scim::ScimError;
 use crate::seal::KeyFile;
 use crate::sso::claims::Claims;
+use crate::sso::entra;
 use crate::sso::fetch::is_loopback;
 use crate::store::events::{self, Event};
 use crate::store::sso::{self, Connection, Provider};
@@ -55,7 +55,7 @@ pub fn checked<'a>(
                 "directory",
                 uuid(field("directory"), "Directory (tenant) ID"),
             );
-            let issuer = format!("https://login.microsoftonline.com/{directory}/v2.0");
+            let issuer = entra::issuer(&directory);
             ("Microsoft Azure".to_owned(), issuer, Some(directory))
         }
         Provider::Okta => {
@@ -121,7 +121,8 @@ pub fn save(
 ) -> Result<()> {
     let before = sso::read(tx, tenant)?;
     let kept = before.as_ref().filter(|before| {
-        (&before.issuer, &before.client_id) == (&wanted.issuer, &wanted.client_id)
+        let same = (&before.issuer, &before.client_id) == (&wanted.issuer, &wanted.client_id);
+        same && !before.is_operators()
     });
     let sealed = match &wanted.secret {
         Some(secret) => {
@@ -136,7 +137,7 @@ pub fn save(
             ..kept.clone()
         },
         (Some(kept), sealed) => Connection {
-            secret: sealed.unwrap_or(kept.secret.clone()),
+            secret: sealed.or(kept.secret.clone()),
             ..kept.clone()
         },
         (None, Some(secret)) => unconnected(tx, wanted, secret),
@@ -169,7 +170,7 @@ fn unconnected(tx: &Tx<'_>, wanted: &Wanted, secret: Vec<u8>) -> Connection {
         issuer: wanted.issuer.clone(),
         client_id: wanted.client_id.clone(),
         directory: wanted.directory.clone(),
-        secret,
+        secret: Some(secret),
         created: tx.now,
         changed: tx.now,
         next_secret: None,
@@ -216,7 +217,7 @@ pub fn rotate(tx: &Tx<'_>, tenant: TenantId, connection: Connection) -> Result<C
         return Ok(connection);
     };
     let after = Connection {
-        secret,
+        secret: Some(secret),
         next_secret: None,
         ..connection
     };
@@ -304,17 +305,23 @@ pub fn remove(tx: &Tx<'_>, tenant: TenantId, actor: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// The client secrets, a newer one first; none where the key file is gone or another one, or the row was tampered with.
+/// The client secrets, a newer one first; none where the key file is gone or another one, or the row was tampered with, or
+/// where the operator's application, `own`, is gone or another one.
 pub fn secrets_of(
     tenant: TenantId,
     connection: &Connection,
     key_file: &KeyFile,
+    own: Option<&entra::Application>,
 ) -> Result<Vec<String>> {
+    if connection.is_operators() {
+        let own = own.filter(|own| own.client_id == connection.client_id);
+        return Ok(own.map(|own| own.secret.clone()).into_iter().collect());
+    }
     let whose = whose(tenant, &connection.issuer, &connection.client_id);
     let Some(key) = key_file.read()? else {
         return Ok(vec![]);
     };
-    let sealed = connection.next_secret.iter().chain([&connection.secret]);
+    let sealed = connection.next_secret.iter().chain(&connection.secret);
     Ok(sealed
         .filter_map(|sealed| key.open(sealed, &whose))
         .collect())
@@ -326,13 +333,14 @@ fn whose(tenant: TenantId, issuer: &str, client_id: &str) -> String {
 }
 
 /// As events tell it.
-fn shown(connection: &Connection) -> Value {
+pub(super) fn shown(connection: &Connection) -> Value {
     json!({
         "provider": connection.provider.as_str(),
         "name": connection.name,
         "issuer": connection.issuer,
         "client_id": connection.client_id,
         "directory": connection.directory,
+        "through_the_operators_application": connection.is_operators(),
         "domains": connection.domains,
         "creates_people": connection.creates_people,
         "matches_user_name": connection.matches_user_name,
@@ -340,7 +348,7 @@ fn shown(connection: &Connection) -> Value {
     })
 }
 
-fn tell(
+pub(super) fn tell(
     tx: &Tx<'_>,
     tenant: TenantId,
     actor: &str,
@@ -384,7 +392,7 @@ fn word(text: &str, what: &str) -> std::result::Result<String, String> {
 
 /// In lower case.
 fn uuid(text: &str, what: &str) -> std::result::Result<String, String> {
-    if is_uuid(text) {
+    if entra::is_id(text) {
         Ok(text.to_lowercase())
     } else {
         Err(format!(
@@ -393,16 +401,11 @@ fn uuid(text: &str, what: &str) -> std::result::Result<String, String> {
     }
 }
 
-/// Not the other ways to write one: with braces, or without hyphens.
-fn is_uuid(text: &str) -> bool {
-    text.len() == 36 && Uuid::try_parse(text).is_ok()
-}
-
 fn secret(provider: Provider, text: &str) -> std::result::Result<String, String> {
     if text.is_empty() {
         return Ok(String::new());
     }
-    if provider == Provider::Entra && is_uuid(text) {
+    if provider == Provider::Entra && entra::is_id(text) {
         return Err("This is the Secret ID. Copy the Value beside it; Entra ID shows that only right after it was made.".to_owned());
     }
     word(text, "the client secret as the provider shows it")

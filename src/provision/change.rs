@@ -10,7 +10,7 @@ use super::exchange::Outcome;
 use super::membership::{self, Delta};
 use super::{Answer, Call, Target, find, me, names_version, password, shown, words};
 use crate::error::Result;
-use crate::manage::{archive, attributes, roles, sessions, undo};
+use crate::manage::{archive, attributes, linking, roles, sessions, undo};
 use crate::scim::dialect::{self, Incoming};
 use crate::scim::member::{self, MemberChange};
 use crate::scim::message::Projection;
@@ -451,7 +451,13 @@ fn store_changes(
         Some(&after.document),
     )?;
     match after.kind {
-        Kind::User => roles::settle(tx, call.tenant, &call.actor(), &after)?,
+        Kind::User => {
+            roles::settle(tx, call.tenant, &call.actor(), &after)?;
+            let [now, then] = [&after, before].map(|side| resources::external_id(&side.document));
+            if now != then {
+                linking::moved(tx, call.tenant, &after)?;
+            }
+        }
         Kind::Group => membership::renamed(tx, call, before, &after)?,
     }
     Ok(after)

@@ -17,6 +17,9 @@ pub const SKEW_SECS: i64 = 300;
 /// Most bytes of an ID token: one with 200 groups has 10 KiB.
 const TOKEN_MAX_BYTES: usize = 64 * 1024;
 
+/// How old a logout token may be, in seconds, whatever it says of its end.
+pub(super) const LOGOUT_MAX_AGE_SECS: i64 = 2 * SKEW_SECS;
+
 /// Asymmetric ones alone: a public key must never serve as an HMAC's secret, and nothing may go unsigned.
 const ALGORITHMS: [Algorithm; 8] = [
     Algorithm::RS256,
@@ -33,7 +36,7 @@ const ALGORITHMS: [Algorithm; 8] = [
 const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// The directory of personal Microsoft accounts, which belong to no organisation.
-const PERSONAL: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
+pub(super) const PERSONAL: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
 /// What Entra ID writes in the place of the directory where a document is for all of them.
 const TENANT_ID: &str = "{tenantid}";
@@ -81,6 +84,8 @@ pub struct Claims {
     pub email_verified: bool,
     /// The provider's session, for sign-out from there.
     pub sid: Option<String>,
+    /// Entra ID: whether it is an account of another directory, as a guest of this one.
+    pub is_guest: bool,
 }
 
 /// Why a token isn't believed.
@@ -134,6 +139,8 @@ pub enum Refusal {
     Personal,
     /// Not a token of Entra ID's version 2.0.
     Version,
+    /// A logout token that was here before.
+    Repeated,
 }
 
 impl Refusal {
@@ -172,6 +179,7 @@ impl Refusal {
                 "this is a personal account; sign in with the one of your organisation"
             }
             Refusal::Version => "its ID token is not of version 2.0",
+            Refusal::Repeated => "its logout token was used already",
         }
         .to_owned()
     }
@@ -266,6 +274,8 @@ struct Told {
     oid: Option<String>,
     ver: Option<String>,
     hd: Option<String>,
+    /// Entra ID: the issuer of the directory that they come from, where that is another one.
+    idp: Option<String>,
     preferred_username: Option<String>,
     upn: Option<String>,
     email: Option<String>,
@@ -274,6 +284,7 @@ struct Told {
     given_name: Option<String>,
     family_name: Option<String>,
     sid: Option<String>,
+    jti: Option<String>,
     /// Of a logout token, which is no ID token whatever else it says (OpenID Connect Back-Channel Logout 1.0 §2.4).
     events: Option<Value>,
 }
@@ -329,6 +340,7 @@ pub fn check(
             .email_verified
             .is_some_and(|told| told == true || told == "true"),
         sid: told.sid,
+        is_guest: matches!((expected.directory, told.idp), (Directory::Entra(id), Some(home)) if !home.contains(id)),
     })
 }
 
@@ -341,23 +353,26 @@ pub struct Logout {
     pub sid: Option<String>,
 }
 
-/// Whom this logout token signs out (OpenID Connect Back-Channel Logout 1.0 §2.6). What is said twice does no harm.
+/// Whom this logout token signs out, and its own ID, by which to know it again (OpenID Connect Back-Channel Logout 1.0
+/// §2.6). It is good for [`LOGOUT_MAX_AGE_SECS`] at most.
 pub fn check_logout(
     token: &str,
     keys: &Keys,
     expected: &Expected<'_>,
     now: Timestamp,
-) -> Result<Logout, Refusal> {
+) -> Result<(Logout, String), Refusal> {
     let told = verified(token, keys, expected, &["JWT", "logout+jwt"])?;
     check_parties(&told, expected)?;
     // The specification of 2023 wants exp, and providers from before don't send it.
-    let issued = told.iat.unwrap_or(i64::MIN);
-    let expires = told.exp.unwrap_or(issued.saturating_add(SKEW_SECS));
+    let issued = told.iat.ok_or(Refusal::Missing("iat"))?;
+    let latest = issued.saturating_add(LOGOUT_MAX_AGE_SECS - SKEW_SECS);
+    let expires = told.exp.map_or(latest, |exp| exp.min(latest));
     check_times((Some(expires), told.nbf, told.iat), now.as_second())?;
     let events = told.events.as_ref().ok_or(Refusal::Missing("events"))?;
     if !events.get(LOGOUT_EVENT).is_some_and(Value::is_object) || told.nonce.is_some() {
         return Err(Refusal::Kind);
     }
+    let id = filled(&told.jti).ok_or(Refusal::Missing("jti"))?;
     let subject = match expected.directory {
         Directory::Entra(_) => filled(&told.oid),
         _ => filled(&told.sub),
@@ -368,7 +383,7 @@ pub fn check_logout(
     };
     match (&logout.subject, &logout.sid) {
         (None, None) => Err(Refusal::Missing("sub or sid")),
-        _ => Ok(logout),
+        _ => Ok((logout, id.to_owned())),
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
@@ -28,6 +29,13 @@ const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
 /// How often keys are asked for anew at most, because a token names an unknown one.
 const ASKED_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(5);
+
+/// For how long a logout token that was used has to be known: it may be issued in the future by the clocks' difference.
+const USED_FOR: SignedDuration =
+    SignedDuration::from_secs(claims::LOGOUT_MAX_AGE_SECS + claims::SKEW_SECS);
+
+/// Most of them that are known. Whoever sends more has a provider of their own, and can end their people's sessions twice.
+const USED_MAX: usize = 10_000;
 
 /// Most issuers that are remembered; a server has one for each tenant.
 const KNOWN_MAX: usize = 10_000;
@@ -100,6 +108,8 @@ pub struct Providers {
     /// Whether an issuer may be plain HTTP on this machine.
     loopback: bool,
     known: Mutex<HashMap<String, Known>>,
+    /// Logout tokens that signed somebody out, by the SHA-256 of whose they are and their own ID, with the time.
+    used: Mutex<HashMap<Vec<u8>, Timestamp>>,
 }
 
 impl fmt::Debug for Providers {
@@ -136,6 +146,7 @@ impl Providers {
             agent,
             loopback,
             known: Mutex::default(),
+            used: Mutex::default(),
         }
     }
 
@@ -207,16 +218,36 @@ impl Providers {
         })
     }
 
-    /// Whom a logout token signs out; its keys as for an ID token.
+    /// Whom a logout token signs out, once; its keys as for an ID token.
     pub fn check_logout(
         &self,
         token: &str,
         expected: &Expected<'_>,
         now: Timestamp,
     ) -> Result<Result<Logout, Refusal>, Trouble> {
-        self.with_keys(expected, now, |keys| {
+        let checked = self.with_keys(expected, now, |keys| {
             claims::check_logout(token, keys, expected, now)
-        })
+        })?;
+        Ok(
+            checked.and_then(|(logout, id)| match self.is_first(expected, &id, now) {
+                true => Ok(logout),
+                false => Err(Refusal::Repeated),
+            }),
+        )
+    }
+
+    /// Whether a logout token was not here before.
+    fn is_first(&self, expected: &Expected<'_>, id: &str, now: Timestamp) -> bool {
+        let whose = [expected.issuer, expected.client_id, id].join("\n");
+        let whose = digest::digest(&digest::SHA256, whose.as_bytes());
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() >= USED_MAX {
+            used.retain(|_, at| now.duration_since(*at) <= USED_FOR);
+        }
+        if used.len() >= USED_MAX {
+            used.clear();
+        }
+        used.insert(whose.as_ref().to_vec(), now).is_none()
     }
 
     fn with_keys<T>(

@@ -4,6 +4,7 @@
 //! providers. Nothing here knows tenants, people, pages or the database: who a subject is, is decided in `manage`.
 
 pub mod claims;
+pub mod entra;
 pub mod fetch;
 pub mod oidc;
 pub mod words;

@@ -67,7 +67,7 @@ pub fn end_session_url(endpoint: &str, client_id: &str, back_to: &str) -> String
 }
 
 /// An endpoint's own query is kept (RFC 6749 §3.1).
-fn with_query(endpoint: &str, fields: &[(&str, &str)]) -> String {
+pub(super) fn with_query(endpoint: &str, fields: &[(&str, &str)]) -> String {
     let separator = if endpoint.contains('?') { '&' } else { '?' };
     format!("{endpoint}{separator}{}", form(fields))
 }

@@ -73,8 +73,8 @@ pub struct Connection {
     pub client_id: String,
     /// Entra ID: the directory (tenant) ID; Google: the domain.
     pub directory: Option<String>,
-    /// The client secret, sealed.
-    pub secret: Vec<u8>,
+    /// The client secret, sealed; `None`: the operator's application signs in, whose secret is the server's.
+    pub secret: Option<Vec<u8>>,
     /// When it was first saved; that of a new one is the transaction's time.
     pub created: Timestamp,
     /// When it was last saved.
@@ -96,6 +96,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether the operator's application signs in.
+    pub fn is_operators(&self) -> bool {
+        self.secret.is_none()
+    }
+
     /// Whether people sign in through it.
     pub fn signs_in(&self) -> bool {
         self.connected.is_some() && self.disabled.is_none()
@@ -160,6 +165,19 @@ pub fn tenants_of_domain(snapshot: &Snapshot<'_>, domain: &str) -> Result<Vec<Te
         .doing("looking for a domain's provider")
 }
 
+/// The tenant that a directory of Entra ID's is connected to through the operator's application.
+pub fn holder(snapshot: &Snapshot<'_>, directory: &str) -> Result<Option<TenantId>> {
+    snapshot
+        .conn
+        .prepare_cached("SELECT tenant FROM connection WHERE secret IS NULL AND directory = ?")
+        .and_then(|mut statement| {
+            statement
+                .query_row([directory], |row| row.get(0))
+                .optional()
+        })
+        .doing("looking for a directory's tenant")
+}
+
 /// Up to two tenants whose people sign in through a provider.
 pub fn some_tenants(snapshot: &Snapshot<'_>) -> Result<Vec<TenantId>> {
     snapshot
@@ -173,9 +191,11 @@ pub fn some_tenants(snapshot: &Snapshot<'_>) -> Result<Vec<TenantId>> {
 
 /// Writes it, in the place of the one that there was.
 pub fn write(tx: &Tx<'_>, tenant: TenantId, connection: &Connection) -> Result<()> {
+    // Not INSERT OR REPLACE, which would take another tenant's away where it has the same directory.
+    remove(tx, tenant)?;
     tx.conn
         .prepare_cached(&format!(
-            "INSERT OR REPLACE INTO connection (tenant, {COLUMNS})
+            "INSERT INTO connection (tenant, {COLUMNS})
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         ))
         .and_then(|mut statement| {

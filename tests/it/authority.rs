@@ -57,7 +57,18 @@ impl Authority {
 
     /// A chain for `localhost` in `NAME.pem`, its key in `NAME.key`; `subject` tells it from others.
     pub fn issue(&self, name: &str, subject: &str, key: &[&str]) -> (PathBuf, PathBuf) {
-        self.sign(name, subject, "middle", key, "subjectAltName=DNS:localhost");
+        self.issue_for(name, subject, key, "subjectAltName=DNS:localhost")
+    }
+
+    /// The same for the names of `extension`.
+    pub fn issue_for(
+        &self,
+        name: &str,
+        subject: &str,
+        key: &[&str],
+        extension: &str,
+    ) -> (PathBuf, PathBuf) {
+        self.sign(name, subject, "middle", key, extension);
         let chain = ["end.pem", "middle.pem"].map(|file| match file {
             "end.pem" => fs::read(self.path(&format!("{name}.pem"))).unwrap(),
             other => fs::read(self.path(other)).unwrap(),

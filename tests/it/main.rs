@@ -7,7 +7,9 @@
 mod authority; // a certificate authority, and clients that trust it
 mod browser; // a browser without JavaScript
 mod directory; // what a client believes the server to hold, held against the server
+mod internet; // the world outside, behind a proxy that the program is started with
 mod preload; // libraries that stand between the program and its system
+mod provider; // Entra ID and others, with keys of their own
 mod support; // the running binary, and a raw HTTP client
 mod tenant; // a tenant of it, and SCIM in one line for each call
 
@@ -20,6 +22,7 @@ mod bulk; // bulk requests: limits, what the log says, what the brake does
 mod cli; // every command beside a running server: output, exit codes, what it changes
 mod clock; // a clock that jumps
 mod connections; // the connection loop in this process: short deadlines, and what a test must cause by itself
+mod consent; // connecting through the operator's application at Entra ID, and what is forged there
 mod crash; // kill -9 amid writing clients
 mod cursors; // cursors over time: restarts, other tenants, old ones, walks while others write
 mod danger; // the danger zone: typed names, fresh sign-ins, this tenant alone
@@ -34,6 +37,7 @@ mod guides; // the guides and their pictures
 mod hazards; // what brought down the server that we do without, row by row (ARCHITECTURE.md)
 mod history; // how users and teams were, and what was different between two times
 mod isolation; // one tenant's token with another tenant's ids
+mod known_providers; // what is remembered of a provider over time, with a given clock
 mod lifecycle; // what goes and comes back: archive, restore, retention, undo
 mod limits; // who asks too often, with a token and without
 mod listening; // a redirect, a Unix socket, a socket that was given, a certificate of --dev
@@ -58,6 +62,9 @@ mod settings_roles; // the page of roles: previews, what is refused, another ten
 mod settings_undo; // the page of undo: the list, and that exactly it comes back
 mod siege; // attacks by hundreds of connections, and one that behaves: a table of figures
 mod sign_in; // getting into the settings, and what keeps others out
+mod sign_on; // through Entra ID, Okta, Google Workspace and others, by HTTPS under their own names
+mod sign_on_attacks; // mix-ups, replays, forced sign-ins, addresses of others, providers that lie
+mod sign_out; // at the provider and from there; rotated secrets; links that provisioning takes away
 mod sorts; // in which order people come: data/sorts.txt over data/people.json
 mod sso; // the settings of single sign-on, and where a client secret never shows up
 mod team_pages; // the settings' pages of teams: archive, restore, purge, download and import, transfer

@@ -73,6 +73,14 @@ impl Server {
         Server::run(Command::new(env!("CARGO_BIN_EXE_rollcall")), None, options)
     }
 
+    /// Starts it with more of its environment and more options, and an empty data folder.
+    #[track_caller]
+    pub fn start_with_env(environment: &[(&str, &str)], options: &[&str]) -> Server {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+        program.envs(environment.iter().copied());
+        Server::run(program, None, options)
+    }
+
     /// Starts it with `--dev`: there is a tenant `dev`, and its token is known.
     #[track_caller]
     pub fn start_dev() -> Server {
@@ -201,6 +209,14 @@ impl Server {
         let conn = rusqlite::Connection::open(self.folder.join("rollcall.db")).unwrap();
         conn.busy_timeout(PATIENCE).unwrap();
         conn.execute_batch(statement).unwrap();
+    }
+
+    /// What a query for one number answers.
+    #[track_caller]
+    pub fn number(&self, query: &str) -> i64 {
+        let conn = rusqlite::Connection::open(self.folder.join("rollcall.db")).unwrap();
+        conn.busy_timeout(PATIENCE).unwrap();
+        conn.query_row(query, [], |row| row.get(0)).unwrap()
     }
 
     /// A client that shows the token of [`Server::start_dev`], if there is one.

@@ -21,6 +21,11 @@ impl<'a> Tenant<'a> {
     pub fn create(server: &'a Server, name: &str) -> Tenant<'a> {
         run(server, &["tenant", "create", name]);
         let token = run(server, &["token", "create", "--tenant", name]);
+        Tenant::known(server, name, token)
+    }
+
+    /// One that is there already, with a token of it.
+    pub fn known(server: &'a Server, name: &str, token: String) -> Tenant<'a> {
         Tenant {
             server,
             name: name.to_owned(),

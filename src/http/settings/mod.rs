@@ -98,6 +98,7 @@ fn serve(visit: &Visit<'_>, page: &Settings) -> Result<Response> {
         Settings::Overview => overview::answer(visit),
         Settings::Sso => sso::answer(visit),
         Settings::SsoConnect => sso::connect(visit),
+        Settings::SsoConsent => sso::consent(visit),
         Settings::Provisioning => provisioning::answer(visit),
         Settings::Roles => roles::answer(visit),
         Settings::Teams => teams::answer(visit),

@@ -129,6 +129,24 @@ pub(super) fn connect(visit: &Visit<'_>) -> Result<Response> {
     }
 }
 
+/// `/settings/sso/consent`: to Microsoft, where an administrator agrees to the operator's application. By a link for the
+/// same reason; who it is is asked before, because it may replace the connection.
+pub(super) fn consent(visit: &Visit<'_>) -> Result<Response> {
+    let elsewhere = visit.head.header("sec-fetch-site") == Some("cross-site");
+    if elsewhere {
+        return Ok(visit.go(HERE, None));
+    }
+    if let Some(ask) = visit.asks()? {
+        return Ok(ask);
+    }
+    if visit.is_post() {
+        let words = "Thank you. Now connect Microsoft Azure.".to_owned();
+        return Ok(visit.go(HERE, Some(Flash::Done(words))));
+    }
+    let begun = crate::http::consent::begin(visit, visit.tenant.id, visit.session.id)?;
+    Ok(begun.unwrap_or_else(|| visit.go(HERE, None)))
+}
+
 /// Who may sign in beside those who are linked.
 fn admit(visit: &Visit<'_>) -> Result<Response> {
     let said = |name: &str| !visit.form.get(name).is_empty();
@@ -190,7 +208,12 @@ fn show(visit: &Visit<'_>, chosen: Option<Provider>, mistakes: &[Mistake]) -> Re
     let stored = visit.look(|snapshot| sso::read(snapshot, tenant))?;
     let opens = match &stored {
         Some(stored) => {
-            let stored = manage::sso::secrets_of(tenant, stored, &visit.app.key_file)?;
+            let stored = manage::sso::secrets_of(
+                tenant,
+                stored,
+                &visit.app.key_file,
+                visit.app.entra.as_ref(),
+            )?;
             !stored.is_empty()
         }
         None => false,
@@ -216,6 +239,8 @@ fn show(visit: &Visit<'_>, chosen: Option<Provider>, mistakes: &[Mistake]) -> Re
                 changed => stored.map(|stored| moment(stored.changed)),
                 connected => stored.and_then(|stored| stored.connected).map(moment),
                 disabled => stored.and_then(|stored| stored.disabled).map(moment),
+                is_operators => stored.is_some_and(Connection::is_operators),
+                by_consent => provider == Provider::Entra && visit.app.entra.is_some(),
                 rotates => stored.is_some_and(|stored| stored.next_secret.is_some()),
             }
         })
@@ -228,6 +253,7 @@ fn show(visit: &Visit<'_>, chosen: Option<Provider>, mistakes: &[Mistake]) -> Re
         cards => cards,
         form => form,
         secret_opens => opens,
+        has_one => stored.is_some(),
         replaces => stored
             .as_ref()
             .filter(|stored| chosen.is_some_and(|chosen| chosen != stored.provider))
@@ -271,6 +297,8 @@ fn form(
         (false, Some(stored)) => match name {
             "name" => stored.name.clone(),
             "issuer" => stored.issuer.clone(),
+            // Not the operator's, whose secret nobody here has.
+            "client_id" if stored.is_operators() => String::new(),
             "client_id" => stored.client_id.clone(),
             _ => stored.directory.clone().unwrap_or_default(),
         },
@@ -293,7 +321,8 @@ fn form(
         key => provider.as_str(),
         title => about(provider).0,
         fields => fields,
-        secret_stored => stored.is_some(),
+        stored => stored.is_some(),
+        secret_stored => stored.is_some_and(|stored| !stored.is_operators()),
         secret_fault => fault("client_secret"),
     }
 }
