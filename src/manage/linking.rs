@@ -44,8 +44,8 @@ impl Denied {
         match self {
             Denied::NotProvisioned => {
                 "You are not provisioned yet: the provider knows you, but has not sent you here. Ask an administrator to \
-                 assign you to the provisioning application. If you are assigned, the provider’s mapping has to send your \
-                 object ID as externalId."
+                 assign you to the provisioning application. If you are assigned, the provider’s mapping has to send your ID \
+                 there (Entra ID: object ID) as externalId."
             }
             Denied::Inactive => {
                 "Your user is deactivated. Ask an administrator to let the provider activate it again."
@@ -56,11 +56,11 @@ impl Denied {
             }
             Denied::NameTaken => {
                 "There is a user with your name that is not linked to this sign-in. Ask an administrator: the provider’s \
-                 mapping has to send your object ID as externalId."
+                 mapping has to send your ID there (Entra ID: object ID) as externalId."
             }
             Denied::NameOfMight => {
                 "The user with your name may open the settings, and such a user is not found by name alone. Ask an \
-                 administrator: the provider’s mapping has to send your object ID as externalId."
+                 administrator: the provider’s mapping has to send your ID there (Entra ID: object ID) as externalId."
             }
             Denied::Domain => {
                 "Nobody with an address of your domain is let in here by signing in alone. Ask an administrator to \

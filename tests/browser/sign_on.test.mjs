@@ -2,6 +2,9 @@
 
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { axeFindings, closeBrowser, openWindow, scim, startServer } from "./support.mjs";
 import { CLIENT, signInThere, startProvider } from "./provider.mjs";
 
@@ -144,5 +147,35 @@ test("who isn't provisioned is told so, and created only where that is wanted", 
   const found = await call("GET", `/Users?filter=${encodeURIComponent('userName eq "eve@example.org"')}`);
   assert.equal(found.body.Resources[0].externalId, "eve");
   await admin.context.close();
+  await context.close();
+});
+
+test("the operator's application is agreed to at Microsoft, and a refusal there is told", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "rollcall-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, "secret"), "not a real secret\n");
+  const id = "2a6b2a34-5c7d-4e8f-9a0b-1c2d3e4f5a6b";
+  const own = await startServer("--dev", "--entra-client-id", id, "--entra-client-secret-file", join(folder, "secret"));
+  t.after(() => own.stop());
+  const { context, page, faults } = await openWindow(own.origin, {});
+  // Microsoft is played: it says no.
+  await context.route("https://login.microsoftonline.com/**", (route) => {
+    const asked = new URL(route.request().url());
+    assert.equal(asked.pathname, "/organizations/v2.0/adminconsent");
+    const back = new URL(asked.searchParams.get("redirect_uri"));
+    const said = { admin_consent: "True", error: "consent_required", error_description: "AADSTS65004: declined" };
+    for (const [name, value] of Object.entries({ ...said, state: asked.searchParams.get("state") })) back.searchParams.set(name, value);
+    return route.fulfill({ contentType: "text/html", body: `<a href="${back.href.replaceAll("&", "&amp;")}">Cancel</a>` });
+  });
+  await page.goto(own.said.settings);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.goto(`${own.origin}/settings/sso`);
+  await page.screenshot({ path: `${shots}sign-on-9-operators-application.png`, fullPage: true });
+  assert.deepEqual(await axeFindings(page), []);
+  await page.getByRole("link", { name: "Connect Microsoft Azure" }).click();
+  await page.getByRole("link", { name: "Cancel" }).click();
+  await page.getByText("Not connected. You did not agree to the permissions.").waitFor();
+  await page.screenshot({ path: `${shots}sign-on-10-not-agreed.png`, fullPage: true });
+  assert.deepEqual(faults.filter((fault) => fault.includes("Content Security Policy")), []);
   await context.close();
 });

@@ -36,6 +36,7 @@ mod forward; // forward auth, as a proxy in front of an app asks
 mod guides; // the guides and their pictures
 mod hazards; // what brought down the server that we do without, row by row (ARCHITECTURE.md)
 mod history; // how users and teams were, and what was different between two times
+mod hostile_tokens; // one of each sort through the running program: none reaches anybody
 mod isolation; // one tenant's token with another tenant's ids
 mod known_providers; // what is remembered of a provider over time, with a given clock
 mod lifecycle; // what goes and comes back: archive, restore, retention, undo
