@@ -46,6 +46,7 @@ mod log; // what the provisioning log says, and what must never be in it
 mod log_page; // the provisioning log in a browser: lines, filters, explanations, dry runs
 mod me; // /Me: a person and their own user
 mod metrics; // what Prometheus is told
+mod naive_patch; // PATCH a second time, as the RFC reads
 mod openapi; // static/openapi.json against what is served
 mod pages; // all settings pages at once: markup, forms from elsewhere, other tenants
 mod passwords; // the attribute password: set, never shown, good for signing in
@@ -55,6 +56,7 @@ mod power_loss; // the disk as a power cut leaves it, at hundreds of moments
 mod provisioning_pages; // connecting a provider and apps on the settings pages
 mod random_bulk; // random bulk requests do what the same requests do one by one
 mod random_life; // random lives: the feed tells all, the archive keeps all, roles are as explained
+mod random_patch; // random PATCHes do what naive_patch does
 mod retention; // the archive over time and in bulk, in this process with a given clock
 mod rfc; // the conformance matrix: data/rfc, a file for each requirement and each figure
 mod roles; // which role a user has, and why

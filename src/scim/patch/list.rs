@@ -15,13 +15,22 @@ pub(in crate::scim) fn append(values: &mut Vec<Value>, new: Vec<Value>) {
     let first = values.len();
     values.extend(new);
     let added: Vec<usize> = (first..values.len()).collect();
-    yield_primary(values, &added);
-    collapse(values);
+    settle(values, &added);
 }
 
-/// If one of the values at `to` is primary, it (the last of several) is the only one from now on (RFC 7644 §3.5.2).
-pub(super) fn yield_primary(values: &mut [Value], to: &[usize]) {
-    let Some(&winner) = to.iter().rev().find(|&&at| values[at]["primary"] == true) else {
+/// Makes `values` a list again after an operation has changed those at `given`, which ascend, or put them there.
+pub(super) fn settle(values: &mut Vec<Value>, given: &[usize]) {
+    yield_primary(values, given);
+    collapse(values, given);
+}
+
+/// If one of the values at `given` is primary, it (the last of several) is the only one from now on (RFC 7644 §3.5.2).
+fn yield_primary(values: &mut [Value], given: &[usize]) {
+    let Some(&winner) = given
+        .iter()
+        .rev()
+        .find(|&&at| values[at]["primary"] == true)
+    else {
         return;
     };
     for (at, value) in values.iter_mut().enumerate() {
@@ -31,34 +40,40 @@ pub(super) fn yield_primary(values: &mut [Value], to: &[usize]) {
     }
 }
 
-/// Merges values of the same `type` and `value` into the first of them (RFC 7643 §2.4: no pair more than once).
-pub(super) fn collapse(values: &mut Vec<Value>) {
+/// Merges values of the same `type` and `value` into the first of them (RFC 7643 §2.4: no pair more than once). What was
+/// given just now counts more than what was there, wherever it stands.
+fn collapse(values: &mut Vec<Value>, given: &[usize]) {
     let mut first_of: HashMap<String, usize> = HashMap::new();
-    let mut kept: Vec<Value> = Vec::with_capacity(values.len());
-    for value in values.drain(..) {
-        let identity = match value.get("value") {
-            Some(inner) => format!(
-                "{}\n{inner}",
-                value["type"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_ascii_lowercase()
-            ),
-            None => value.to_string(),
+    let mut kept: Vec<(Value, bool)> = Vec::with_capacity(values.len());
+    for (at, mut value) in values.drain(..).enumerate() {
+        let is_given = given.binary_search(&at).is_ok();
+        let identity = identity(&value);
+        let Some(&first) = first_of.get(&identity) else {
+            first_of.insert(identity, kept.len());
+            kept.push((value, is_given));
+            continue;
         };
-        match first_of.get(&identity) {
-            None => {
-                first_of.insert(identity, kept.len());
-                kept.push(value);
-            }
-            Some(&at) => {
-                if let (Value::Object(present), Value::Object(new)) = (&mut kept[at], &value) {
-                    merge(present, new);
-                }
-            }
+        let (present, was_given) = &mut kept[first];
+        if *was_given && !is_given {
+            std::mem::swap(present, &mut value);
+        }
+        *was_given |= is_given;
+        if let (Value::Object(present), Value::Object(new)) = (present, &value) {
+            merge(present, new);
         }
     }
-    *values = kept;
+    values.extend(kept.into_iter().map(|(value, _)| value));
+}
+
+/// In what a value is the same as another one: the pair of `type` and `value`, or all of it where it has no `value`.
+fn identity(value: &Value) -> String {
+    match value.get("value") {
+        Some(inner) => {
+            let kind = value["type"].as_str().unwrap_or_default();
+            format!("{}\n{inner}", kind.to_ascii_lowercase())
+        }
+        None => value.to_string(),
+    }
 }
 
 /// Whether `remove` with `value` means `present`: by `value`, and `type` where given; else by everything that is given.

@@ -17,7 +17,7 @@ use crate::scim::schema::{Attribute, Kind, Mutability, Resolved, ResourceType, T
 use crate::scim::stored::check_immutable;
 use crate::scim::validate::{MAX_DOCUMENT_BYTES, json_bytes, validate, wrong_type};
 pub(in crate::scim) use list::append;
-use list::{collapse, described, is_listed, list_of, yield_primary};
+use list::{described, is_listed, list_of, settle};
 
 /// Most changes of one document in one PATCH. Members aren't in the document and don't count.
 const MAX_CHANGES: usize = 1000;
@@ -365,8 +365,7 @@ impl Target<'_> {
                 merge(object, &given);
             }
         }
-        yield_primary(values, &selected);
-        collapse(values);
+        settle(values, &selected);
         Ok(())
     }
 
