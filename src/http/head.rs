@@ -8,10 +8,11 @@ use super::limits::Limits;
 
 /// Why the loop answers by itself, without asking the handler for more than the answer's form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
+pub struct Refusal {
+    /// The answer's status code.
+    pub status: u16,
     /// One sentence for who wrote the client.
-    pub(super) detail: String,
+    pub detail: String,
 }
 
 impl Refusal {
@@ -25,7 +26,7 @@ impl Refusal {
 
 /// Where a request's body ends (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// Neither `Content-Length` nor `Transfer-Encoding`: no body.
     Empty,
     /// So many bytes. A number beyond 64 bits is `u64::MAX`, which no limit allows.
@@ -36,29 +37,35 @@ pub(super) enum Framing {
 
 /// What a head says, before it is known who sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ParsedHead {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) query: String,
+pub struct ParsedHead {
+    /// As sent.
+    pub method: String,
+    /// Percent-encoded, as sent.
+    pub path: String,
+    /// What stands behind the question mark; empty where there is none.
+    pub query: String,
     /// The authority of an absolute target, else the Host header. Only HTTP/1.0 can do without.
-    pub(super) host: Option<String>,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) framing: Framing,
+    pub host: Option<String>,
+    /// In order, names as sent, values without the white space around them.
+    pub headers: Vec<(String, String)>,
+    /// Where the body ends.
+    pub framing: Framing,
     /// The client waits for `100 Continue` before it sends the body.
-    pub(super) expects_continue: bool,
-    pub(super) keep_alive: bool,
+    pub expects_continue: bool,
+    /// Whether a further request may follow.
+    pub keep_alive: bool,
     /// The client is one of HTTP/1.0, which must be told that its connection is kept.
-    pub(super) is_http_1_0: bool,
+    pub is_http_1_0: bool,
 }
 
 /// Reads the head at the start of `bytes`, and says how many bytes it takes. `None` while it is incomplete.
 ///
 /// Header values are taken as UTF-8; bytes that aren't become U+FFFD, because a client's name in
 /// Latin-1 is no reason to refuse it. Control characters other than a tab are refused everywhere.
-pub(super) fn parse_head(
-    bytes: &[u8],
-    limits: &Limits,
-) -> Result<Option<(ParsedHead, usize)>, Refusal> {
+///
+/// # Errors
+/// 400, 417 or 431, as soon as no further bytes could make it a head that is accepted.
+pub fn parse_head(bytes: &[u8], limits: &Limits) -> Result<Option<(ParsedHead, usize)>, Refusal> {
     // Empty lines before a request are ignored, but count as part of the head (RFC 9112 §2.2).
     let blank = 2 * bytes
         .chunks_exact(2)
@@ -118,7 +125,10 @@ fn check(request: &httparse::Request) -> Result<ParsedHead, Refusal> {
         .map(|field| {
             (
                 field.name.to_owned(),
-                String::from_utf8_lossy(field.value).trim().to_owned(),
+                // Not `trim`: to a proxy a no-break space is no white space, and `\u{a0}chunked` no coding.
+                String::from_utf8_lossy(field.value)
+                    .trim_matches([' ', '\t'])
+                    .to_owned(),
             )
         })
         .collect();
@@ -514,6 +524,19 @@ mod tests {
         .expect("accepted")
         .expect("complete");
         assert_eq!(head.headers[1].1, "caf\u{fffd}/1");
+    }
+
+    #[test]
+    fn nothing_but_spaces_and_tabs_is_white_space() {
+        for line in [
+            "Transfer-Encoding: \u{a0}chunked\r\n",
+            "Content-Length: 7\u{2003}\r\n",
+            "Content-Length: \u{85}7\r\n",
+        ] {
+            assert_eq!(refused(with(line)).status, 400, "{line:?}");
+        }
+        let head = good(&with("X: \t\u{a0}a \r\n"));
+        assert_eq!(head.headers[1].1, "\u{a0}a");
     }
 
     #[test]

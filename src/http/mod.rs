@@ -12,7 +12,7 @@ mod connection;
 mod consent;
 mod form;
 mod forward;
-mod head;
+pub mod head;
 mod html;
 pub mod limits;
 pub mod listen;

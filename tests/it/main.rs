@@ -33,6 +33,7 @@ mod faults; // a full disk, a limit, a database that is removed or damaged
 mod feed; // the event feed: nothing missed, nothing twice, through kill -9
 mod filters; // what filters mean: data/filters.txt over data/people.json
 mod forward; // forward auth, as a proxy in front of an app asks
+mod fuzz; // the fuzz targets over their seeds: ../fuzz
 mod guides; // the guides and their pictures
 mod hazards; // what brought down the server that we do without, row by row (ARCHITECTURE.md)
 mod history; // how users and teams were, and what was different between two times
