@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use crate::scim::ScimError;
+use crate::scim::message::parse_json;
 use crate::scim::patch;
 use crate::scim::schema::{Attribute, Mutability, Returned, Type};
 use crate::scim::validate::{MAX_VALUES, short_name, simple, too_many_values, wrong_type};
@@ -73,12 +74,8 @@ pub(super) fn read_one(
         }
         value => return Err(wrong_type(place, &value, "an object")),
     };
-    let object = read_object(
-        attribute,
-        without_app_role(attribute, object),
-        place,
-        ignored,
-    )?;
+    let object = read_object(attribute, object, place, ignored)?;
+    let object = without_app_role(attribute, object);
     Ok((!object.is_empty()).then_some(Value::Object(object)))
 }
 
@@ -203,23 +200,20 @@ pub(super) fn spelled_boolean(text: &str) -> Option<bool> {
 
 /// Entra's PATCH of app roles has a JSON document inside a string: `{"id":"…","value":"25","displayName":"Role"}`.
 fn without_app_role(attribute: &Attribute, mut object: Map<String, Value>) -> Map<String, Value> {
-    if attribute.name != "roles" {
-        return object;
-    }
-    let inner = match object.get("value") {
-        Some(Value::String(text)) if text.trim_start().starts_with('{') => {
-            serde_json::from_str(text).ok()
-        }
-        _ => None,
-    };
-    if let Some(Value::Object(mut role)) = inner {
-        for (from, to) in [
-            ("value", "value"),
-            ("displayName", "display"),
-            ("display", "display"),
-        ] {
-            if let Some(text @ Value::String(_)) = role.remove(from) {
-                object.insert(to.to_owned(), text);
+    // Once more where there is such a document inside it, so that what was read stays the same when it is sent back.
+    while attribute.name == "roles"
+        && let Some(Value::String(text)) = object.get("value")
+        && text.trim_start().starts_with('{')
+        && let Ok(Value::Object(mut role)) = parse_json(text.as_bytes())
+        && let Some(value @ Value::String(_)) = role.remove("value")
+        && !is_unassigned(&value)
+    {
+        object.insert("value".to_owned(), value);
+        for name in ["displayName", "display"] {
+            if let Some(text @ Value::String(_)) = role.remove(name)
+                && !is_unassigned(&text)
+            {
+                object.insert("display".to_owned(), text);
             }
         }
     }
@@ -291,6 +285,14 @@ mod tests {
             json!([role]),
             json!([{"value": "25", "display": "Role1234"}]),
         );
+        reads(
+            "roles",
+            json!([{"Value": r#"{"value":"{\"value\":\"25\"}"}"#}]),
+            json!([{"value": "25"}]),
+        );
+        for kept in [r#"{"value":""}"#, r#"{"value":"\u0000"}"#] {
+            reads("roles", json!([kept]), json!([{ "value": kept }]));
+        }
         reads(
             "roles",
             json!([{"value": "{not json"}]),

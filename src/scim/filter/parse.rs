@@ -134,7 +134,8 @@ impl<'a> Parser<'a> {
         self.at += 1;
         let start = self.at;
         let name = self.token();
-        if !is_name(name) {
+        // Inside the brackets, where it goes, `not` would be the operator.
+        if !is_name(name) || name.eq_ignore_ascii_case("not") {
             return Err(self.expected(format!("a sub-attribute's name after {attr}[…]."), start));
         }
         Ok(Some(name))
@@ -262,7 +263,8 @@ impl<'a> Parser<'a> {
             "true" => Ok(Value::Bool(true)),
             "false" => Ok(Value::Bool(false)),
             "null" => Ok(Value::Null),
-            word if word.contains(['{', '}', '\\']) => {
+            // As in quotes, where a control character stands as an escape, if at all.
+            word if word.contains(['{', '}', '\\']) || word.contains(char::is_control) => {
                 Err(self.expected("a string in quotes, a number, true, false or null", start))
             }
             // Where it would print otherwise, as 007 or 12.50, it is what the client wrote that counts.
@@ -498,6 +500,14 @@ mod tests {
             (
                 r#"title eq "\x""#,
                 r#"expected a JSON string, with valid escapes and without control characters, found "\"" at character 10"#,
+            ),
+            (
+                "title eq a\0b",
+                r#"expected a string in quotes, a number, true, false or null, found "a\u0000b" at character 10"#,
+            ),
+            (
+                "emails[type pr].not eq 1",
+                r#"expected a sub-attribute's name after emails[…]., found "not" at character 17"#,
             ),
             (
                 "emails[a[b pr]]",

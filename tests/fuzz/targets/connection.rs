@@ -63,7 +63,12 @@ impl Servers {
         }
         let whole = self.repeater.answers([data]);
         let size = data.len() / 16 + 1 + usize::from(data.first().is_some_and(|it| it % 2 == 0));
-        assert_eq!(whole, self.repeater.answers(data.chunks(size)));
+        let pieces = self.repeater.answers(data.chunks(size));
+        assert_eq!(served(&whole), served(&pieces));
+        // Half a line may be refused before it is complete, if it arrives at once.
+        if data.ends_with(b"\n") {
+            assert_eq!(whole.len(), pieces.len(), "{whole:?} {pieces:?}");
+        }
         let mut text = data.to_vec();
         for (name, value) in &self.names {
             text = replaced(&text, name.as_bytes(), value.as_bytes());
@@ -225,6 +230,12 @@ fn parsed(mut bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
         bytes = rest;
     }
     answers
+}
+
+/// The answers to requests that were accepted. Which of several faults a refusal names may depend on what is there.
+fn served(answers: &[(u16, Vec<u8>)]) -> Vec<&(u16, Vec<u8>)> {
+    let accepted = answers.iter().filter(|(status, _)| *status == 200);
+    accepted.collect()
 }
 
 fn replaced(text: &[u8], name: &[u8], value: &[u8]) -> Vec<u8> {
