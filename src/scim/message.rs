@@ -396,6 +396,15 @@ mod tests {
         );
     }
 
+    /// What is stored is printed and read again and again, and must not drift.
+    #[test]
+    fn reads_a_number_as_the_one_that_was_printed() {
+        let number =
+            parse_json(b"166666666666666666666666666666666666666666666666666666666666666666e2")
+                .unwrap();
+        assert_eq!(parse_json(number.to_string().as_bytes()), Ok(number));
+    }
+
     #[test]
     fn refuses_what_two_readers_could_read_differently() {
         assert!(

@@ -11,7 +11,7 @@ import assert from "node:assert/strict";
 
 const root = new URL("../..", import.meta.url).pathname;
 const tools = process.env.TOOLS_FOLDER ?? join(root, "tests/.tools");
-const installed = createRequire(join(tools, "node/package.json"));
+export const installed = createRequire(join(tools, "node/package.json"));
 const { chromium } = installed("playwright-core");
 const axeSource = installed.resolve("axe-core/axe.min.js");
 

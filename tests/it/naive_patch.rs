@@ -112,7 +112,7 @@ fn list(
                 .any(|name| name != "type" && name != "primary")
                 .then_some(value)
         });
-        return Ok(left.collect());
+        return Ok(settled(left.map(|value| (value, false)).collect()));
     }
     let new: Vec<Value> = match (condition, part) {
         // "If the target location specifies a multi-valued attribute, a new value is added".

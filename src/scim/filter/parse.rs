@@ -268,7 +268,8 @@ impl<'a> Parser<'a> {
                 Err(self.expected("a string in quotes, a number, true, false or null", start))
             }
             // Where it would print otherwise, as 007 or 12.50, it is what the client wrote that counts.
-            _ => Ok(number(token)
+            _ => Ok(serde_json::from_str::<Number>(token)
+                .ok()
                 .filter(|number| number.to_string() == token)
                 .map_or_else(|| token.into(), Value::Number)),
         }
@@ -370,16 +371,6 @@ fn is_name(text: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-}
-
-/// A JSON number. The fraction is read by std, which always finds the nearest double; serde_json may miss it by one.
-fn number(token: &str) -> Option<Number> {
-    let number: Number = serde_json::from_str(token).ok()?;
-    if number.is_f64() {
-        Number::from_f64(token.parse().ok()?)
-    } else {
-        Some(number)
-    }
 }
 
 #[cfg(test)]

@@ -336,6 +336,8 @@ impl Target<'_> {
                 (_, present) => value.is_some() && !is_listed(present, value),
             }
         });
+        // Without the part that told them apart, two values may be one.
+        settle(values, &[]);
     }
 
     fn set_selected(
