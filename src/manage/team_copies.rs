@@ -10,6 +10,7 @@ use super::team_resources::{self, append, told};
 use crate::error::Result;
 use crate::scim::ScimError;
 use crate::scim::dialect;
+use crate::scim::project::hide;
 use crate::scim::schema::Kind;
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Stored};
@@ -40,13 +41,16 @@ pub fn download(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<V
             value
         })
         .collect();
+    let mut attributes = team.document.clone();
+    let schemas = attributes::schemas(snapshot, tenant)?;
+    hide(&mut attributes, schemas.of(Kind::Group));
     Ok(json!({
         "format": FORMAT,
         "id": team.id,
         "created": team.created.to_string(),
         "lastModified": team.last_modified.to_string(),
         "archived": since.map(|at| at.to_string()),
-        "attributes": team.document,
+        "attributes": attributes,
         "members": members(Kind::User)?,
         "teams": members(Kind::Group)?,
         "resources": resources,

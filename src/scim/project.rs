@@ -40,6 +40,38 @@ pub fn project(
     shown
 }
 
+/// Takes out of a document what nobody is ever shown (`returned: never`), wherever else than in an answer it is told.
+pub fn hide(document: &mut Document, resource_type: &ResourceType) {
+    document.retain(|key, value| {
+        if let Some(schema) = resource_type.extension(key) {
+            hide_in(value, &schema.attributes);
+            return true;
+        }
+        let attribute = resource_type.attribute(key);
+        if let Some(attribute) = attribute {
+            hide_in(value, &attribute.sub_attributes);
+        }
+        attribute.is_none_or(|attribute| attribute.returned != Returned::Never)
+    });
+}
+
+fn hide_in(value: &mut Value, attributes: &[Attribute]) {
+    match value {
+        Value::Object(members) => members.retain(|key, value| {
+            let mut known = attributes.iter();
+            let known = known.find(|attribute| attribute.name.eq_ignore_ascii_case(key));
+            if let Some(attribute) = known {
+                hide_in(value, &attribute.sub_attributes);
+            }
+            known.is_none_or(|attribute| attribute.returned != Returned::Never)
+        }),
+        Value::Array(values) => values
+            .iter_mut()
+            .for_each(|value| hide_in(value, attributes)),
+        _ => {}
+    }
+}
+
 /// Whether an answer under `projection` can show the top-level attribute `name`: if not, it need not be computed.
 pub fn shows(projection: &Projection, name: &str, resource_type: &ResourceType) -> bool {
     let selection = Selection::of(projection, resource_type).below(name);

@@ -7,8 +7,10 @@ use rusqlite::{OptionalExtension, Params, Row};
 use serde_json::{Value, json};
 
 use super::column::{Json, Millis};
-use super::{Snapshot, TenantId, Tx};
+use super::{Snapshot, TenantId, Tx, attributes};
 use crate::error::{Doing, Result};
+use crate::scim::project::hide;
+use crate::scim::schema::Kind;
 
 /// What can happen: a noun, a dot, what happened to it.
 pub const KINDS: &[&str] = &[
@@ -148,8 +150,16 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Recorded> {
     })
 }
 
-/// Appends, and returns the event's place in the feed.
+/// Appends, and returns the event's place in the feed. What of a user or team is never returned is not told.
 pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
+    let schemas = attributes::schemas(tx, tenant)?;
+    let told = |side: Option<&Value>| {
+        let mut side = side.cloned();
+        if let (Some(kind), Some(Value::Object(document))) = (told_of(event.kind), &mut side) {
+            hide(document, schemas.of(kind));
+        }
+        side.map(Json)
+    };
     let seq = tx
         .conn
         .prepare_cached(
@@ -157,7 +167,7 @@ pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
              VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .and_then(|mut statement| {
-            let (before, after) = (event.before.map(Json), event.after.map(Json));
+            let (before, after) = (told(event.before), told(event.after));
             statement.insert(rusqlite::params![
                 tenant,
                 Millis(tx.now),
@@ -173,6 +183,15 @@ pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
     let first = tx.events.get().map_or(seq, |(first, _)| first);
     tx.events.set(Some((first, seq)));
     Ok(seq)
+}
+
+/// Of which type the document is that events of a kind tell of.
+fn told_of(kind: &str) -> Option<Kind> {
+    match kind.split_once('.')?.0 {
+        "user" => Some(Kind::User),
+        "team" => Some(Kind::Group),
+        _ => None,
+    }
 }
 
 /// A tenant's newest event's place in the feed; 0 where there is none.

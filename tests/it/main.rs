@@ -48,6 +48,7 @@ mod log_page; // the provisioning log in a browser: lines, filters, explanations
 mod me; // /Me: a person and their own user
 mod metrics; // what Prometheus is told
 mod naive_patch; // PATCH a second time, as the RFC reads
+mod nested; // teams in teams: at once, in copies, undone, what follows from them
 mod openapi; // static/openapi.json against what is served
 mod pages; // all settings pages at once: markup, forms from elsewhere, other tenants
 mod passwords; // the attribute password: set, never shown, good for signing in

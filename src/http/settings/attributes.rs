@@ -4,12 +4,16 @@ use minijinja::context;
 use minijinja::value::Value;
 use serde_json::Value as Json;
 
+use crate::scim::project::hide;
 use crate::scim::resource::Document;
-use crate::scim::schema::Kind;
+use crate::scim::schema::ResourceType;
 
 /// The core attributes first, then each extension's. A section has a title and attributes; an attribute a label, its name
 /// and its values; a value parts, each a label (empty where the value is simple) and a text.
-pub(super) fn sections(kind: Kind, document: &Document) -> Vec<Value> {
+/// What is never returned isn't here either.
+pub(super) fn sections(resource_type: &ResourceType, document: &Document) -> Vec<Value> {
+    let mut document = document.clone();
+    hide(&mut document, resource_type);
     let is_extension = |key: &str| key.contains(':');
     let core = document
         .iter()
@@ -17,7 +21,7 @@ pub(super) fn sections(kind: Kind, document: &Document) -> Vec<Value> {
         .map(|(name, value)| attribute(name, value))
         .collect::<Vec<_>>();
     let mut sections = vec![context! { title => "Attributes", urn => "", attributes => core }];
-    let known = &kind.resource_type().extensions;
+    let known = &resource_type.extensions;
     for (urn, value) in document.iter().filter(|(key, _)| is_extension(key)) {
         let title = known
             .iter()

@@ -1,4 +1,4 @@
-//! The tenant's own attributes on the page of provisioning: declare a simple one, make it matching, remove it.
+//! The tenant's own attributes on the page of provisioning: declare one, make it matching, remove it.
 
 use minijinja::context;
 use minijinja::value::Value;
@@ -15,8 +15,12 @@ use crate::store::{Snapshot, TenantId};
 
 const HERE: &str = "/settings/provisioning";
 
-/// The types that the form offers, each with its words; a complex attribute takes a file and the command line.
-const TYPES: [(&str, &str); 7] = [
+/// The type of an attribute of several parts.
+const COMPLEX: &str = "complex";
+
+/// The types that the form offers, each with its words. Whatever else can be said of a part takes a file and the command
+/// line.
+const TYPES: [(&str, &str); 8] = [
     ("string", "text"),
     ("boolean", "yes or no"),
     ("integer", "whole number"),
@@ -24,6 +28,7 @@ const TYPES: [(&str, &str); 7] = [
     ("dateTime", "date and time"),
     ("reference", "address of something (URI)"),
     ("binary", "binary (base64)"),
+    (COMPLEX, "several parts, like an address"),
 ];
 
 /// What the page needs: rows of attributes, and the types for the form.
@@ -45,8 +50,10 @@ fn row(declaration: &Declaration) -> Value {
     let words = TYPES
         .iter()
         .find(|(name, _)| *name == data_type)
-        .map_or("several parts", |(_, words)| *words);
+        .map_or(data_type, |(_, words)| *words);
+    let parts = declaration.attribute.sub_attributes.iter();
     context! {
+        parts => parts.map(|part| part.name.clone()).collect::<Vec<_>>(),
         path => declaration.path().to_string(),
         kind => declaration.resource_type.as_str(),
         whose => whose(declaration.resource_type),
@@ -101,6 +108,7 @@ fn wanted(visit: &Visit<'_>) -> Result<Declaration> {
     let attribute = json!({
         "name": name,
         "type": visit.form.get("type"),
+        "subAttributes": parts(visit)?,
         "multiValued": is("several"),
         "caseExact": is("exact"),
         "required": is("required"),
@@ -114,6 +122,43 @@ fn wanted(visit: &Visit<'_>) -> Result<Declaration> {
         attribute: serde_json::from_value(attribute)
             .map_err(|_| ScimError::invalid_value("Choose a type from the list."))?,
     })
+}
+
+/// The parts of an attribute, one a line: its name and, unless it is a text, its type.
+fn parts(visit: &Visit<'_>) -> Result<Vec<serde_json::Value>> {
+    let lines = visit.form.get("parts").lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let problem = match (visit.form.get("type") == COMPLEX, lines.is_empty()) {
+        (true, true) => "Write the attribute's parts, one a line, as: street",
+        (false, false) => {
+            "Only an attribute of several parts has parts. Choose that under Values, or leave the parts empty."
+        }
+        _ => "",
+    };
+    if !problem.is_empty() {
+        return Err(ScimError::invalid_value(problem).into());
+    }
+    let part = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (name, data_type) = (words.next(), words.next().unwrap_or("string"));
+        let simple = TYPES
+            .iter()
+            .any(|(known, _)| *known == data_type && data_type != COMPLEX);
+        if words.next().is_some() || !simple {
+            let known: Vec<&str> = TYPES
+                .iter()
+                .map(|(known, _)| *known)
+                .filter(|known| *known != COMPLEX)
+                .collect();
+            return Err(ScimError::invalid_value(format!(
+                "The part {line:?} can't be read. Write its name and, if it is no text, its type: one of {}.",
+                known.join(", ")
+            ))
+            .into());
+        }
+        Ok(json!({ "name": name, "type": data_type }))
+    };
+    lines.into_iter().map(part).collect()
 }
 
 /// Takes an attribute out of the schemas.

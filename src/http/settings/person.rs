@@ -12,8 +12,10 @@ use crate::manage;
 use crate::scim::ScimError;
 use crate::scim::resource::name_of;
 use crate::scim::schema::Kind;
+use crate::store::attributes::schemas;
 use crate::store::directory::{self, Entry, State};
 use crate::store::sessions::{self, Holder};
+use crate::store::teams::{self, Link};
 use crate::store::tokens::{self, Scope, Secret, Token, TokenKind};
 use crate::store::{Snapshot, events, people};
 
@@ -112,16 +114,18 @@ fn make_token(visit: &Visit<'_>, entry: &Entry) -> Result<(Token, Secret)> {
 fn show(visit: &Visit<'_>, entry: &Entry, made: Option<(Token, Secret)>) -> Result<Response> {
     let (tenant, stored) = (visit.tenant.id, &entry.stored);
     let context = visit.look(|snapshot| {
-        let mut teams = directory::teams_of(snapshot, tenant, stored, TEAMS + 1)?;
+        let mut teams = teams::all_groups_of(snapshot, tenant, stored)?;
         let has_more_teams = teams.len() > TEAMS;
         teams.truncate(TEAMS);
         let why: Vec<String> = match entry.state {
             State::Archived => vec![],
-            _ => manage::roles::why(snapshot, tenant, &stored.id)?
-                .map_or(vec![], |(_, steps)| steps),
+            _ => {
+                manage::roles::why(snapshot, tenant, &stored.id)?.map_or(vec![], |(_, steps)| steps)
+            }
         };
         let inactive_since = match entry.state {
-            State::Inactive => events::last_of(snapshot, tenant, &stored.id, "user.deactivated")?.or(Some(stored.created)),
+            State::Inactive => events::last_of(snapshot, tenant, &stored.id, "user.deactivated")?
+                .or(Some(stored.created)),
             _ => None,
         };
         let tokens = tokens::of_person(snapshot, tenant, stored.row)?;
@@ -133,10 +137,10 @@ fn show(visit: &Visit<'_>, entry: &Entry, made: Option<(Token, Secret)>) -> Resu
             state => listing::tag(entry.state),
             inactive_since => inactive_since.map(moment),
             archived => archived::shown(visit, snapshot, entry)?,
-            sections => attributes::sections(Kind::User, &stored.document),
+            sections => attributes::sections(schemas(snapshot, tenant)?.of(Kind::User), &stored.document),
             role => entry.role.as_deref(),
             why => why,
-            teams => teams.into_iter().map(|(id, name)| Value::from(vec![id, name])).collect::<Vec<_>>(),
+            teams => teams.iter().map(linked).collect::<Vec<_>>(),
             has_more_teams => has_more_teams,
             sessions => signed_in(visit, snapshot, entry)?,
             tokens => tokens.iter().map(token).collect::<Vec<_>>(),
@@ -156,6 +160,11 @@ fn show(visit: &Visit<'_>, entry: &Entry, made: Option<(Token, Secret)>) -> Resu
         .filter(|name| !name.trim().is_empty())
         .unwrap_or_else(|| name_of(&stored.document, Kind::User.resource_type()));
     visit.show("person.html", title, context)
+}
+
+/// A team that something is in, as pages name it.
+pub(super) fn linked(link: &Link) -> Value {
+    context! { id => link.id.as_str(), name => link.display.as_str(), direct => link.is_direct() }
 }
 
 fn signed_in(visit: &Visit<'_>, snapshot: &Snapshot<'_>, entry: &Entry) -> Result<Vec<Value>> {

@@ -5,6 +5,7 @@ use minijinja::value::Value;
 
 use super::archived::{self, finish};
 use super::listing::{self, PAGE};
+use super::person::linked;
 use super::teams::counted;
 use super::{Visit, attachment, attributes, history, people};
 use crate::error::{Error, Result};
@@ -14,8 +15,10 @@ use crate::manage;
 use crate::scim::ScimError;
 use crate::scim::resource::{fold, name_of};
 use crate::scim::schema::Kind;
+use crate::store::attributes::schemas;
 use crate::store::directory::{self, Entry, Wanted};
-use crate::store::{Snapshot, resources, roles, team_copies};
+use crate::store::resources::Stored;
+use crate::store::{Snapshot, TenantId, nesting, resources, roles, team_copies, teams};
 
 /// Longest part of a team's name in the name of a file.
 const FILE_NAME_MAX_CHARS: usize = 60;
@@ -64,17 +67,28 @@ fn show(visit: &Visit<'_>, entry: &Entry) -> Result<Response> {
             created => moment(team.created),
             last_modified => moment(team.last_modified),
             archived => archived::shown(visit, snapshot, entry)?,
-            sections => attributes::sections(Kind::Group, &team.document),
+            sections => attributes::sections(schemas(snapshot, tenant)?.of(Kind::Group), &team.document),
             gives => gives,
             people => counted(people),
             resource_count => counted(resources),
             members => people::rows(visit, snapshot, &members.entries)?,
             pager => listing::pager(&here, &[], &members),
+            parts => teams::parts(snapshot, tenant, team)?.iter().map(linked).collect::<Vec<_>>(),
+            wholes => wholes(snapshot, tenant, team)?,
             resources => owned(visit, snapshot, entry)?,
             history => history::page(visit, snapshot, &team.id)?,
         })
     })?;
     visit.show("team.html", name, context)
+}
+
+/// The teams that it is in, first those whose member it is itself.
+fn wholes(snapshot: &Snapshot<'_>, tenant: TenantId, team: &Stored) -> Result<Vec<Value>> {
+    let mut wholes = teams::groups_of(snapshot, tenant, team)?;
+    let own: Vec<String> = wholes.iter().map(|whole| whole.id.clone()).collect();
+    let above = nesting::teams_above(snapshot, tenant, team)?.into_iter();
+    wholes.extend(above.filter(|whole| !own.contains(&whole.id)));
+    Ok(wholes.iter().map(linked).collect())
 }
 
 /// What it owns, from `?resources=ID` on.

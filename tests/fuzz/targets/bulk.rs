@@ -19,7 +19,7 @@ pub fn run(data: &[u8]) {
         let mut is_circular = false;
         for &index in &step.operations {
             for bulk_id in request.operations[index].references() {
-                let Ok(creator) = request.creator(bulk_id) else {
+                let Ok(creator) = request.creator(&bulk_id) else {
                     continue;
                 };
                 is_circular |= together.contains(&creator);

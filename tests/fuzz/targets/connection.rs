@@ -111,6 +111,7 @@ fn program(folder: &Path) -> (App, Vec<(&'static str, String)>) {
         backups: None,
         key_file: KeyFile::at(folder.join("key")),
         providers: Providers::new(false),
+        entra: None,
         throttle: Default::default(),
         metrics: Default::default(),
         rate: Rate::new(u32::MAX, u32::MAX),
