@@ -1,5 +1,6 @@
 //! Where `serve` listens, by which certificate, and what else listens beside it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -16,6 +17,7 @@ use crate::http::bind::{Listener, Place};
 use crate::http::limits::Limits;
 use crate::http::listen::{self, Stop, Terms};
 use crate::http::metrics::Page;
+use crate::http::pretend::Pretend;
 use crate::http::redirect::Redirect;
 use crate::http::request::Handler;
 use crate::http::tls::{Files, Reload, Tls};
@@ -74,6 +76,7 @@ pub(super) struct Door {
     listener: Listener,
     redirect: Option<Listener>,
     metrics: Option<Listener>,
+    pretend: Option<Listener>,
     trusted: Vec<IpNet>,
     tls: Option<Arc<Tls>>,
     stop: Stop,
@@ -118,7 +121,9 @@ impl Listening {
         }
         let redirect = self.http_redirect.as_ref().map(opened).transpose()?;
         let metrics = self.metrics.as_ref().map(opened).transpose()?;
-        let stop = Stop::new([&listener].into_iter().chain(&redirect).chain(&metrics))?;
+        let pretend = is_dev.then(dev::pretend_listener).transpose()?;
+        let sides = redirect.iter().chain(&metrics).chain(&pretend);
+        let stop = Stop::new([&listener].into_iter().chain(sides))?;
         let reloaded = tls.clone();
         stop.on_signals(move || match &reloaded {
             Some(tls) => report(&tls.reload(), &mut None),
@@ -128,6 +133,7 @@ impl Listening {
             listener,
             redirect,
             metrics,
+            pretend,
             trusted: self.trusted_proxy.clone(),
             tls,
             stop,
@@ -143,6 +149,20 @@ impl Door {
             Some(address) => format!("{scheme}://{address}"),
             None => format!("{scheme}://localhost"),
         }
+    }
+
+    /// The address of the pretend provider, with --dev.
+    pub(super) fn pretend_address(&self) -> Option<SocketAddr> {
+        self.pretend.as_ref()?.address()
+    }
+
+    /// Scheme and host by each name that browsers on this machine use.
+    pub(super) fn origins(&self) -> Vec<String> {
+        let own = self.origin();
+        let (scheme, _) = own.split_once("://").unwrap_or_default();
+        let port = self.listener.address().map(|address| address.port());
+        let named = port.map(|port| format!("{scheme}://localhost:{port}"));
+        [own].into_iter().chain(named).collect()
     }
 
     /// Where it listens.
@@ -164,8 +184,8 @@ impl Door {
         Some(Chore::new(RELOAD_EVERY, run))
     }
 
-    /// Serves until SIGTERM or SIGINT.
-    pub(super) fn serve(self, app: &Arc<App>) -> Outcome {
+    /// Serves until SIGTERM or SIGINT; with --dev, the pretend provider beside it.
+    pub(super) fn serve(self, app: &Arc<App>, pretend: Option<Pretend>) -> Outcome {
         let port = self.listener.address().map(|address| address.port());
         let mut sides = Vec::new();
         if let Some(listener) = self.redirect {
@@ -178,6 +198,9 @@ impl Door {
                 tls: self.tls.clone(),
             };
             sides.push(beside(listener, Arc::new(page), &self.stop)?);
+        }
+        if let (Some(listener), Some(pretend)) = (self.pretend, pretend) {
+            sides.push(beside(listener, Arc::new(pretend), &self.stop)?);
         }
         let terms = Terms {
             limits: Limits::default(),

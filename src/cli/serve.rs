@@ -9,6 +9,7 @@ use clap::Args;
 use super::account::make_link;
 use super::chores::{self, Chores};
 use super::{Failure, Outcome, dev, door, failure, interval, public_url, table};
+use crate::http::pretend::Pretend;
 use crate::http::rate::{self, Rate};
 use crate::http::{self, App};
 use crate::seal::KeyFile;
@@ -86,15 +87,12 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         .clone()
         .unwrap_or_else(|| door.origin());
     table::line(&format!("listening on {}", door.words()))?;
+    let key_file = arguments.key_file.unwrap_or_else(|| data.join(KEY_FILE));
+    let key_file = KeyFile::at(key_file);
+    let mut pretend = None;
     if arguments.dev {
-        let token = dev::token(data, &store)?;
-        let link = dev::link(&store)?;
-        table::line(&format!(
-            "settings: {public}/sign-in/link/{}",
-            link.reveal()
-        ))?;
-        table::line(&format!("SCIM base URL: {public}/scim/v2"))?;
-        table::line(&format!("SCIM token: {token}"))?;
+        let named = arguments.public_url.as_deref();
+        pretend = dev::begin(data, &store, &key_file, &door, named)?;
     } else if store.read(tenants::list)?.is_empty() {
         let link = make_link(&store, Link::SetUp)?;
         table::line(&format!(
@@ -105,7 +103,6 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
             "or by commands: rollcall tenant create NAME, rollcall account create EMAIL --tenant NAME"
         );
     }
-    let key_file = arguments.key_file.unwrap_or_else(|| data.join(KEY_FILE));
     let backups = arguments.backup_dir.map(|dir| Schedule {
         dir,
         every: arguments.backup_every,
@@ -117,7 +114,7 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         public_url: arguments.public_url,
         body_max_bytes: arguments.max_body,
         keep_bodies: arguments.dev,
-        key_file: KeyFile::at(key_file),
+        key_file,
         providers: Providers::new(arguments.dev),
         entra,
         throttle: Default::default(),
@@ -131,7 +128,12 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
     }
     chores.extend(door.reloading());
     let chores = Chores::start(chores)?;
-    door.serve(&app)?;
+    let pretend = pretend.map(|(tenant, provider)| Pretend {
+        app: Arc::clone(&app),
+        tenant,
+        provider,
+    });
+    door.serve(&app, pretend)?;
     chores.stop();
     match Arc::try_unwrap(app) {
         Ok(app) => app.store.close()?,

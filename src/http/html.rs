@@ -119,6 +119,10 @@ const TEMPLATES: &[(&str, &str)] = &[
         include_str!("../../static/pages/person_attributes.html"),
     ),
     (
+        "pretend.html",
+        include_str!("../../static/pages/pretend.html"),
+    ),
+    (
         "problem.html",
         include_str!("../../static/pages/problem.html"),
     ),

@@ -19,6 +19,7 @@ pub mod listen;
 pub mod metrics;
 mod pages;
 mod password;
+pub mod pretend;
 pub mod probe;
 pub mod rate;
 pub mod redirect;

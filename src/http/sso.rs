@@ -341,7 +341,7 @@ fn prove(
 ) -> Result<Came> {
     let bound = if connection.is_operators() {
         operator_app::bind(tx, tenant, actor, connection, claims)?
-    } else if manage::sso::connect(tx, tenant, actor, connection, claims)? {
+    } else if manage::sso::connect(tx, tenant, actor, connection, Some(claims))? {
         Bound::First
     } else {
         Bound::Again

@@ -296,7 +296,8 @@ fn set_cookie(https: bool, name: &str, value: &str, max_age_secs: u64) -> (&'sta
     ("Set-Cookie", cookie)
 }
 
-fn cookie<'a>(head: &'a Head, name: &str) -> Option<&'a str> {
+/// A cookie that the browser sent.
+pub(super) fn cookie<'a>(head: &'a Head, name: &str) -> Option<&'a str> {
     head.headers
         .iter()
         .filter(|(header, _)| header.eq_ignore_ascii_case("cookie"))

@@ -183,13 +183,14 @@ fn unconnected(tx: &Tx<'_>, wanted: &Wanted, secret: Vec<u8>) -> Connection {
     }
 }
 
-/// Notes that somebody of the directory came back from the provider; false where it was connected before.
+/// Notes that somebody of the directory came back from the provider, or that it is ours (`None`); false where it was
+/// connected before.
 pub fn connect(
     tx: &Tx<'_>,
     tenant: TenantId,
     actor: &str,
     connection: &Connection,
-    claims: &Claims,
+    claims: Option<&Claims>,
 ) -> Result<bool> {
     if connection.connected.is_some() {
         return Ok(false);
@@ -200,7 +201,9 @@ pub fn connect(
     };
     sso::write(tx, tenant, &after)?;
     let mut told = shown(&after);
-    told["by"] = json!({ "subject": claims.subject, "user_name": claims.user_name });
+    if let Some(claims) = claims {
+        told["by"] = json!({ "subject": claims.subject, "user_name": claims.user_name });
+    }
     tell(
         tx,
         tenant,

@@ -185,10 +185,7 @@ impl Providers {
         let methods = metadata.token_endpoint_auth_methods_supported.as_ref();
         let basic = |method: &String| method == "client_secret_basic";
         if methods.is_none_or(|methods| methods.iter().any(basic)) {
-            // Each part escaped as in a form (RFC 6749 §2.3.1).
-            let [id, secret] = [redemption.client_id, secret].map(oidc::escaped);
-            let credentials = oidc::base64(format!("{id}:{secret}").as_bytes(), false);
-            request = request.header("Authorization", format!("Basic {credentials}"));
+            request = request.header("Authorization", oidc::basic(redemption.client_id, secret));
         } else {
             fields.push(("client_id", redemption.client_id));
             fields.push(("client_secret", secret));

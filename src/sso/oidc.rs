@@ -28,7 +28,8 @@ impl Attempt {
     }
 }
 
-fn random() -> Result<String> {
+/// 256 random bits in hexadecimal digits.
+pub(super) fn random() -> Result<String> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes).doing("drawing random bits")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -73,9 +74,18 @@ pub(super) fn with_query(endpoint: &str, fields: &[(&str, &str)]) -> String {
 }
 
 /// BASE64URL(SHA256(verifier)) (RFC 7636 §4.2).
-fn challenge(verifier: &str) -> String {
+pub(super) fn challenge(verifier: &str) -> String {
     let digest = digest::digest(&digest::SHA256, verifier.as_bytes());
     base64(digest.as_ref(), true)
+}
+
+/// A client's credentials as an `Authorization` header, each part escaped as in a form (RFC 6749 §2.3.1).
+pub(super) fn basic(client_id: &str, secret: &str) -> String {
+    let [id, secret] = [client_id, secret].map(escaped);
+    format!(
+        "Basic {}",
+        base64(format!("{id}:{secret}").as_bytes(), false)
+    )
 }
 
 /// Fields as a query or a form's body.
@@ -88,7 +98,7 @@ pub(super) fn form(fields: &[(&str, &str)]) -> String {
 }
 
 /// Everything but unreserved characters escaped (RFC 3986 §2.3).
-pub(super) fn escaped(text: &str) -> String {
+fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

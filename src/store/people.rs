@@ -42,18 +42,23 @@ pub struct Team {
 }
 
 impl Person {
-    /// The address for work: of type work, else the primary one, else the first.
+    /// The address for work.
     pub fn email(&self) -> Option<&str> {
-        let emails = self.document.get("emails")?.as_array()?;
-        let kind = |email: &Value| email.get("type").and_then(Value::as_str) == Some("work");
-        let primary = |email: &Value| email.get("primary") == Some(&Value::Bool(true));
-        let found = emails
-            .iter()
-            .find(|email| kind(email))
-            .or_else(|| emails.iter().find(|email| primary(email)))
-            .or(emails.first())?;
-        found.get("value")?.as_str()
+        email(&self.document)
     }
+}
+
+/// A user's address for work: of type work, else the primary one, else the first.
+pub fn email(document: &Document) -> Option<&str> {
+    let emails = document.get("emails")?.as_array()?;
+    let kind = |email: &Value| email.get("type").and_then(Value::as_str) == Some("work");
+    let primary = |email: &Value| email.get("primary") == Some(&Value::Bool(true));
+    let found = emails
+        .iter()
+        .find(|email| kind(email))
+        .or_else(|| emails.iter().find(|email| primary(email)))
+        .or(emails.first())?;
+    found.get("value")?.as_str()
 }
 
 /// The person with this id.

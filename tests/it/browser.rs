@@ -20,8 +20,13 @@ pub struct Browser {
 impl Browser {
     /// One that has never been here.
     pub fn new(server: &Server) -> Browser {
+        Browser::of(server.anyone())
+    }
+
+    /// One for something else that listens.
+    pub fn of(client: Client) -> Browser {
         Browser {
-            client: server.anyone(),
+            client,
             cookies: BTreeMap::new(),
             page: String::new(),
             path: String::new(),

@@ -55,6 +55,7 @@ mod passwords; // the attribute password: set, never shown, good for signing in
 mod patches; // what PATCH does: data/patch/*.json
 mod people_pages; // the settings' pages of people: search, paging, one person, what can be done
 mod power_loss; // the disk as a power cut leaves it, at hundreds of moments
+mod pretend; // signing in by the pretend provider of --dev, who is refused, and where there is none
 mod provisioning_pages; // connecting a provider and apps on the settings pages
 mod random_bulk; // random bulk requests do what the same requests do one by one
 mod random_life; // random lives: the feed tells all, the archive keeps all, roles are as explained

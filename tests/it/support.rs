@@ -229,11 +229,7 @@ impl Server {
 
     /// A client without a token.
     pub fn anyone(&self) -> Client {
-        Client {
-            address: self.address,
-            token: String::new(),
-            wire: None,
-        }
+        Client::to(self.address)
     }
 
     /// A new connection.
@@ -312,6 +308,15 @@ pub struct Client {
 }
 
 impl Client {
+    /// One for something else that listens.
+    pub fn to(address: SocketAddr) -> Client {
+        Client {
+            address,
+            token: String::new(),
+            wire: None,
+        }
+    }
+
     /// Uses another token. Empty: none.
     pub fn with_token(self, token: &str) -> Client {
         Client {
