@@ -11,7 +11,7 @@ use super::chores::{self, Chores};
 use super::{Failure, Outcome, dev, door, failure, interval, public_url, table};
 use crate::http::pretend::Pretend;
 use crate::http::rate::{self, Rate};
-use crate::http::{self, App};
+use crate::http::{self, App, sso};
 use crate::seal::KeyFile;
 use crate::sso::entra;
 use crate::sso::fetch::Providers;
@@ -120,6 +120,7 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
         throttle: Default::default(),
         metrics: Default::default(),
         rate: Rate::new(arguments.scim_rate, arguments.scim_burst),
+        departures: sso::departures(),
         stopping: Default::default(),
     });
     let mut chores = vec![chores::purge(&app)];

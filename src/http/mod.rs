@@ -30,12 +30,13 @@ mod route;
 mod scim;
 mod settings;
 mod sign_in;
-mod sso;
+pub mod sso;
 pub mod throttle;
 pub mod tls;
 mod visitor;
 mod wire;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::seal::KeyFile;
@@ -79,7 +80,9 @@ pub struct App {
     /// What was done so far, in numbers.
     pub metrics: Metrics,
     /// How often each SCIM token may ask.
-    pub rate: Rate,
+    pub rate: Rate<i64>,
+    /// How often an address may set out for a provider.
+    pub departures: Rate<IpAddr>,
     /// Whether the server is being stopped, so that nobody waits for events any more.
     pub stopping: AtomicBool,
 }

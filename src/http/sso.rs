@@ -3,7 +3,11 @@
 //! What comes back is worth nothing by itself. It counts only from the browser that was sent there (its cookie), once,
 //! within ten minutes, and with an ID token that passes every check of [`claims`](crate::sso::claims).
 
+use std::net::IpAddr;
+
 use super::form::Form;
+use super::rate::Rate;
+use super::register::subscriber;
 use super::request::{Request, Response};
 use super::sign_in;
 use super::visitor::{Flash, Visitor};
@@ -34,8 +38,25 @@ pub(super) const CHANGED: &str =
 /// Where somebody is sent and comes back to.
 const CALLBACK: &str = "/sso/callback";
 
+/// How often an address may set out for a provider. Each time leaves a row behind for ten minutes, and asks a provider
+/// that doesn't answer; but a whole office comes from one address in the morning.
+pub fn departures() -> Rate<IpAddr> {
+    Rate::new(5, 300)
+}
+
 /// `/sso/start/…`: to the provider of a tenant.
 pub(super) fn start(visitor: &Visitor<'_>, tenant: &str) -> Result<Response> {
+    let head = visitor.head;
+    let address = subscriber(head.address);
+    if let Err(refused) = visitor.app.departures.take(address, head.started) {
+        if refused.is_worth_a_line {
+            log::warn!("{}: {address} begins too many sign-ins", head.request_id);
+        }
+        let words = "Too many sign-ins are begun from your network just now. Wait a few seconds and try again.";
+        let mut response = visitor.problem(429, words)?;
+        response.headers.push(("Retry-After", "1".to_owned()));
+        return Ok(response);
+    }
     let found = visitor.app.store.read(|snapshot| {
         let Some(tenant) = tenants::by_name(snapshot, tenant)? else {
             return Ok(None);

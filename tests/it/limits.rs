@@ -81,3 +81,39 @@ fn unknown_tokens_are_slowed_by_address_and_valid_ones_are_not() {
     let entries = server.rollcall(&["token", "list", "--tenant", "dev", "-o", "json"]);
     assert!(entries.status.success());
 }
+
+#[test]
+fn an_address_sets_out_for_a_provider_so_often_and_nobody_else_notices() {
+    let server = Server::start_dev_with(&["--trusted-proxy", "127.0.0.1"]);
+    let mut client = server.anyone();
+    let mut start = |address: &str| {
+        let headers = [("X-Forwarded-For", address)];
+        client.request("GET", "/sso/start/dev", &headers, b"")
+    };
+    let began = Instant::now();
+    let answers: Vec<_> = (0..600).map(|_| start("192.0.2.1")).collect();
+    let took = began.elapsed();
+    let sent = answers.iter().filter(|answer| answer.status == 303).count();
+    let most = 300 + (5.0 * took.as_secs_f64()) as usize + 1;
+    assert!((300..=most).contains(&sent), "{sent} in {took:?}");
+    let refused = answers.iter().find(|answer| answer.status != 303).unwrap();
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert!(refused.text().contains("Wait a few seconds"));
+    // A network of the Internet's sixth version is one visitor, as another is another.
+    assert_eq!(start("192.0.2.2").status, 303);
+    for last in 0..300 {
+        assert_eq!(start(&format!("2001:db8::{last:x}")).status, 303);
+    }
+    let beyond = (0..100).map(|last| start(&format!("2001:db8::f:{last:x}")).status);
+    assert!(beyond.collect::<Vec<_>>().contains(&429));
+    let conn = rusqlite::Connection::open(server.data().join("rollcall.db")).unwrap();
+    let rows = "SELECT count(*) FROM sso_attempt";
+    let rows: i64 = conn.query_row(rows, [], |row| row.get(0)).unwrap();
+    assert!(
+        rows <= 2 * most as i64 + 100,
+        "a refusal leaves nothing behind: {rows}"
+    );
+    std::thread::park_timeout(Duration::from_millis(1100));
+    assert_eq!(start("192.0.2.1").status, 303, "and it goes on by itself");
+}
