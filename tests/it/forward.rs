@@ -222,3 +222,82 @@ fn a_link_to_an_app_leads_nowhere_else() {
         );
     }
 }
+
+/// What Traefik's ForwardAuth sends: always a GET, and these headers beside those of the browser.
+#[test]
+fn traefik_is_told_to_let_in_to_send_away_or_to_refuse() {
+    let options = ["--public-url", "https://login.example", "--trusted-proxy"];
+    let server = Server::start_with(&[&options[..], &["127.0.0.1"]].concat());
+    let tenant = Tenant::create(&server, "acme");
+    tenant.client().create(
+        "/Users",
+        &user("ana@x.example", json!({"displayName": "Ana"})),
+    );
+    let mut admin = Browser::sign_in(&server, "acme");
+    // The server takes itself for one that is reached by HTTPS, and so do its cookies.
+    admin.get("/settings/hosts");
+    let fields = [("do", "save"), ("host", APP), ("role", ""), ("teams", "")];
+    admin.post("/settings/hosts", &fields);
+    admin.must_show("Saved: who may open it.");
+    let ask = |server: &Server, path: &str, more: &[(&str, &str)]| {
+        let headers = [
+            ("X-Forwarded-Method", "POST"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", APP),
+            ("X-Forwarded-Uri", "/page?a=b"),
+            ("X-Forwarded-For", "192.0.2.1"),
+            // The browser's own words, which Traefik hands on.
+            ("Remote-User", "root"),
+        ];
+        let headers = [&headers[..], more].concat();
+        server.anyone().request("GET", path, &headers, b"")
+    };
+    let page = [("Accept", "text/html,*/*;q=0.8")];
+    let away = ask(&server, "/auth/forward", &page);
+    let begin = "/.rollcall/begin?to=%2Fpage%3Fa%3Db";
+    let location = format!("https://{APP}{begin}");
+    assert_eq!(
+        (away.status, away.header("location")),
+        (302, Some(location.as_str()))
+    );
+    assert_eq!(away.header("remote-user"), None);
+    let script = ask(&server, "/auth/forward", &[("Accept", "application/json")]);
+    assert_eq!(script.status, 401);
+    let cookie_of = |answer: &Answer| {
+        let set = answer.header("set-cookie").expect("a cookie").to_owned();
+        assert!(
+            set.starts_with("__Host-rollcall-app=") && set.contains("; Secure"),
+            "{set}"
+        );
+        set.split(';').next().unwrap().to_owned()
+    };
+    let begun = ask(&server, begin, &page);
+    let cookie = cookie_of(&begun);
+    let enter = path_of(&begun, "https://login.example").to_owned();
+    let mut ana = Browser::sign_in_as(&server, "acme", "ana@x.example");
+    let ticket = ana.request("GET", &enter, "");
+    let ticket = path_of(&ticket, &format!("https://{APP}")).to_owned();
+    let back = ask(&server, &ticket, &[("Cookie", &cookie)]);
+    assert_eq!(
+        (back.status, back.header("location")),
+        (303, Some("/page?a=b"))
+    );
+    let cookie = cookie_of(&back);
+    let told = ask(&server, "/auth/forward", &[("Cookie", &cookie)]);
+    assert_eq!(
+        (told.status, told.header("remote-user")),
+        (200, Some("ana@x.example"))
+    );
+    // A header for each that Traefik copies, so that none of the browser's own is left.
+    for name in [
+        "remote-name",
+        "remote-email",
+        "remote-groups",
+        "remote-role",
+    ] {
+        assert!(told.header(name).is_some(), "{name}");
+    }
+    // Whom nobody named as the proxy is not believed which host it speaks for.
+    let alone = Server::start_with(&[&options[..], &["192.0.2.9"]].concat());
+    assert_eq!(ask(&alone, "/auth/forward", &page).status, 403);
+}
