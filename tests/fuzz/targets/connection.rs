@@ -115,6 +115,7 @@ fn program(folder: &Path) -> (App, Vec<(&'static str, String)>) {
         throttle: Default::default(),
         metrics: Default::default(),
         rate: Rate::new(u32::MAX, u32::MAX),
+        departures: Rate::new(u32::MAX, u32::MAX),
         stopping: Default::default(),
     };
     (
