@@ -222,7 +222,8 @@ fn holds(condition: &Condition, value: &Value) -> bool {
                 (op, _) => panic!("no such operator: {op}"),
             }
         }
-        Condition::Primary(primary) => value["primary"] == *primary,
+        // RFC 7643 §2.4: where it isn't said, it is false.
+        Condition::Primary(primary) => (value["primary"] == true) == *primary,
         Condition::Both(one, other) => holds(one, value) && holds(other, value),
         Condition::Either(one, other) => holds(one, value) || holds(other, value),
         Condition::Not(inner) => !holds(inner, value),
