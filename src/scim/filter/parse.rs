@@ -254,6 +254,9 @@ impl<'a> Parser<'a> {
             return Ok(Value::String(self.string()?));
         }
         if let Some(text) = self.single_quoted() {
+            if text.contains(char::is_control) {
+                return Err(self.expected("a string without control characters", start));
+            }
             return Ok(Value::String(text.to_owned()));
         }
         let token = self.token();
@@ -495,6 +498,10 @@ mod tests {
             (
                 "title eq a\0b",
                 r#"expected a string in quotes, a number, true, false or null, found "a\u0000b" at character 10"#,
+            ),
+            (
+                "title eq 'a\0b'",
+                r#"expected a string without control characters, found "'a\u0000b'" at character 10"#,
             ),
             (
                 "emails[type pr].not eq 1",
