@@ -2,12 +2,12 @@
 //! `operations` count, and `declared` (true: with attributes of every sort).
 
 use rollcall::scim::dialect::{read_patch, read_resource};
-use rollcall::scim::member::split;
 use rollcall::scim::message::parse_json;
 use rollcall::scim::patch::apply;
 use rollcall::scim::resource::Document;
 use rollcall::scim::schema::ResourceType;
 use rollcall::scim::validate::validate;
+use rollcall::scim::{member, password};
 use serde_json::{Value, json};
 
 use super::resource::comes_back;
@@ -33,13 +33,14 @@ pub fn run(data: &[u8]) {
     let Ok((operations, _)) = read_patch(body, resource_type, ID) else {
         return;
     };
+    // As provision does: members and passwords are no part of a document.
     let operations = if case["kind"] == "Group" {
-        match split(operations) {
+        match member::split(operations) {
             Ok((operations, _)) => operations,
             Err(_) => return,
         }
     } else {
-        operations
+        password::split(operations).0
     };
     let Ok(after) = apply(&before, &operations, resource_type) else {
         return;
