@@ -18,8 +18,8 @@ use crate::tls::await_that;
 
 /// The most that the process may have resident during any attack.
 const MEMORY: usize = 64 * MIB;
-/// Places for connections, and a few threads more: the writer, the chores, those of listening.
-const THREADS: usize = 512 + 16;
+/// Places for connections, those that are just being left, and a few threads more: the writer, the chores, those of listening.
+const THREADS: usize = 512 + 64;
 /// As long as 99 of 100 answers may take while others say nothing, or next to nothing.
 const SOON: Duration = Duration::from_millis(50);
 /// The same while hundreds of others make us work, on a machine that other tests use as well.

@@ -103,7 +103,8 @@ pub(super) fn list_of(value: &Value) -> Vec<Value> {
     }
 }
 
-/// The sub-attributes that a conjunction of `eq` gives a value to; None for a filter of another form.
+/// The sub-attributes that a conjunction of `eq` gives a value to; None for a filter of another form, or one that compares
+/// with nothing: null, or an empty text, which no value has.
 pub(super) fn described(filter: &Filter, attribute: &Attribute) -> Option<Map<String, Value>> {
     match filter {
         Filter::And(left, right) => {
@@ -122,7 +123,7 @@ pub(super) fn described(filter: &Filter, attribute: &Attribute) -> Option<Map<St
             attr,
             op: CompareOp::Eq,
             value,
-        } if attr.sub_attr.is_none() && !value.is_null() => {
+        } if attr.sub_attr.is_none() && !value.is_null() && value != "" => {
             let sub = attribute.sub_attribute(&attr.name)?;
             Some(Map::from_iter([(sub.name.clone(), value.clone())]))
         }
