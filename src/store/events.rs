@@ -1,5 +1,6 @@
 //! Events: one row for each change, in the transaction that makes it.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use jiff::Timestamp;
@@ -151,14 +152,18 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Recorded> {
 }
 
 /// Appends, and returns the event's place in the feed. What of a user or team is never returned is not told.
-pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
-    let schemas = attributes::schemas(tx, tenant)?;
-    let told = |side: Option<&Value>| {
-        let mut side = side.cloned();
-        if let (Some(kind), Some(Value::Object(document))) = (told_of(event.kind), &mut side) {
-            hide(document, schemas.of(kind));
+pub fn append<'a>(tx: &Tx<'_>, tenant: TenantId, event: &Event<'a>) -> Result<i64> {
+    let hiding = match told_of(event.kind) {
+        Some(kind) => Some((kind, attributes::schemas(tx, tenant)?)),
+        None => None,
+    };
+    let told = |side: Option<&'a Value>| match (side?, &hiding) {
+        (Value::Object(document), Some((kind, schemas))) => {
+            let mut document = document.clone();
+            hide(&mut document, schemas.of(*kind));
+            Some(Json(Cow::Owned(Value::Object(document))))
         }
-        side.map(Json)
+        (side, _) => Some(Json(Cow::Borrowed(side))),
     };
     let seq = tx
         .conn
