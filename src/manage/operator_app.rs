@@ -29,22 +29,11 @@ pub enum Bound {
 
 /// The connection as it would be; it isn't stored.
 pub fn connection(directory: &str, client_id: &str, now: Timestamp) -> Connection {
+    let issuer = entra::issuer(directory);
+    let name = "Microsoft Azure";
     Connection {
-        provider: Provider::Entra,
-        name: "Microsoft Azure".to_owned(),
-        issuer: entra::issuer(directory),
-        client_id: client_id.to_owned(),
         directory: Some(directory.to_owned()),
-        secret: None,
-        created: now,
-        changed: now,
-        next_secret: None,
-        connected: None,
-        disabled: None,
-        domains: String::new(),
-        creates_people: false,
-        matches_user_name: false,
-        enforced: false,
+        ..Connection::new(Provider::Entra, name, &issuer, client_id, None, now)
     }
 }
 

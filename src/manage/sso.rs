@@ -164,22 +164,17 @@ pub fn save(
 }
 
 fn unconnected(tx: &Tx<'_>, wanted: &Wanted, secret: Vec<u8>) -> Connection {
+    let (name, issuer, client_id) = (&wanted.name, &wanted.issuer, &wanted.client_id);
     Connection {
-        provider: wanted.provider,
-        name: wanted.name.clone(),
-        issuer: wanted.issuer.clone(),
-        client_id: wanted.client_id.clone(),
         directory: wanted.directory.clone(),
-        secret: Some(secret),
-        created: tx.now,
-        changed: tx.now,
-        next_secret: None,
-        connected: None,
-        disabled: None,
-        domains: String::new(),
-        creates_people: false,
-        matches_user_name: false,
-        enforced: false,
+        ..Connection::new(
+            wanted.provider,
+            name,
+            issuer,
+            client_id,
+            Some(secret),
+            tx.now,
+        )
     }
 }
 

@@ -96,6 +96,34 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// One that nobody has signed in through, with everything optional off; `secret`: see [`Connection::secret`].
+    pub fn new(
+        provider: Provider,
+        name: &str,
+        issuer: &str,
+        client_id: &str,
+        secret: Option<Vec<u8>>,
+        now: Timestamp,
+    ) -> Connection {
+        Connection {
+            provider,
+            name: name.to_owned(),
+            issuer: issuer.to_owned(),
+            client_id: client_id.to_owned(),
+            directory: None,
+            secret,
+            created: now,
+            changed: now,
+            next_secret: None,
+            connected: None,
+            disabled: None,
+            domains: String::new(),
+            creates_people: false,
+            matches_user_name: false,
+            enforced: false,
+        }
+    }
+
     /// Whether the operator's application signs in.
     pub fn is_operators(&self) -> bool {
         self.secret.is_none()
