@@ -48,6 +48,14 @@ impl Proxy {
     }
 }
 
+/// Under another name than the apps, and behind a proxy that is believed.
+const BEHIND_A_PROXY: [&str; 4] = [
+    "--public-url",
+    "http://login.example",
+    "--trusted-proxy",
+    "127.0.0.1",
+];
+
 #[track_caller]
 fn path_of<'a>(answer: &'a Answer, origin: &str) -> &'a str {
     let location = answer.header("location").expect("a location");
@@ -58,13 +66,7 @@ fn path_of<'a>(answer: &'a Answer, origin: &str) -> &'a str {
 
 #[test]
 fn a_person_is_let_in_as_the_host_s_rule_says_and_not_a_request_longer() {
-    let options = [
-        "--public-url",
-        "http://login.example",
-        "--trusted-proxy",
-        "127.0.0.1",
-    ];
-    let server = Server::start_with(&options);
+    let server = Server::start_with(&BEHIND_A_PROXY);
     let tenant = Tenant::create(&server, "acme");
     let mut scim = tenant.client();
     let body = json!({"displayName": "Ana", "roleName": "Admin", "emails": [{"type": "work", "value": "a@x.example"}]});
@@ -182,13 +184,7 @@ fn a_person_is_let_in_as_the_host_s_rule_says_and_not_a_request_longer() {
 
 #[test]
 fn a_link_to_an_app_leads_nowhere_else() {
-    let options = [
-        "--public-url",
-        "http://login.example",
-        "--trusted-proxy",
-        "127.0.0.1",
-    ];
-    let server = Server::start_with(&options);
+    let server = Server::start_with(&BEHIND_A_PROXY);
     let tenant = Tenant::create(&server, "acme");
     tenant
         .client()
