@@ -3,7 +3,8 @@
 
     commands.py [--show] PROGRAM [DOCUMENT…]    all documents, or those named, as backup.md; with all that is said
 
-Each fenced block with the language sh is run, in one shell for a document and in order; so is each `rollcall …` in a table.
+Each fenced block with the language sh is run, in one shell for a document and in order; so is each `rollcall …` in a table of
+README.md.
 All begin with what contoso.sh makes, but for those in FROM_NOTHING. A command that fails, or that this machine doesn't
 have, fails the document with its line. What can't be done here is a function in stand_ins.sh, with its reason. An option
 that stands in the text alone, as in `rollcall serve --dev`, must be one that the program has.
@@ -33,7 +34,7 @@ MAPPED = [
     (r"'?\[::\]:443'?", "127.0.0.1:$TLS_PORT"),
     (r"'?\[::\]:80'?", "127.0.0.1:$HTTP_PORT"),
     (r"127\.0\.0\.1:9100\b", "127.0.0.1:$METRICS_PORT"),
-    (r"https://rollcall\.contoso\.example\b", "http://127.0.0.1:$PORT"),
+    (r"https://rollcall\.(?:contoso\.example|example\.org|example\.com)\b", "http://127.0.0.1:$PORT"),
     # Folders of a real machine are in the scratch folder; what is of this machine is left alone.
     (r"(?<![\w./$}-])/(?=(?:var|srv|run|mnt|media|opt|usr/local|etc(?!/ssl))/)", "$SCRATCH/"),
     # An id that a listing has shown.
@@ -111,8 +112,8 @@ def run(name, commands, program, prepared):
         lines += [f". {HERE}/contoso.sh >/dev/null"] * prepared
         lines += ["trap 'echo \"@ failed\" >&2' ERR"]
         for number, command in commands:
-            lines += [f"echo '@ {number}' >&2", mapped(command)]
-        lines.append("echo '@ done' >&2")
+            lines += [f"printf '\\n@ {number}\\n' >&2", mapped(command)]
+        lines.append("printf '\\n@ done\\n' >&2")
         ports = dict(zip(["PORT", "TLS_PORT", "HTTP_PORT", "METRICS_PORT"], free_ports(4)))
         environment = {name: os.environ[name] for name in ["PATH", "LANG"] if name in os.environ}
         environment |= {name: str(port) for name, port in ports.items()} | {"SCRATCH": scratch}
@@ -127,9 +128,9 @@ def run(name, commands, program, prepared):
                 status = subprocess.run(["bash", script], timeout=PATIENCE, **options).returncode
             except subprocess.TimeoutExpired:
                 status = f"nothing after {PATIENCE} s"
-        said = out.read_text(errors="replace").splitlines()
+        said = [line for line in out.read_text(errors="replace").splitlines() if line]
         marks = [line.removeprefix("@ ") for line in said if line.startswith("@ ")]
-        stood_in = [line for line in said if line.startswith("elsewhere: ")]
+        stood_in = [line.replace(scratch, "") for line in said if line.startswith("elsewhere: ")]
         if show:
             print("\n".join(said).replace(scratch, ""))
         if status == 0 and marks[-1:] == ["done"]:
@@ -158,9 +159,12 @@ def mentions(text, program):
                     break
                 words.append(word)
             # The longest beginning that is a command: what follows is an argument.
-            while words and not (help := helped(program, tuple(words))):
-                words.pop()
+            unknown = None
+            while words and not helped(program, tuple(words)):
+                unknown = words.pop()
             help = helped(program, tuple(words))
+            if unknown and "<COMMAND>" in help:
+                faults.append((number, f"`{span}`: rollcall {' '.join(words)} has no {unknown}"))
             for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", span):
                 if not re.search(rf"(?<!\S){option}(?![\w-])", help):
                     faults.append((number, f"`{span}`: rollcall {' '.join(words)} has no {option}"))
@@ -190,7 +194,7 @@ def main():
     for document in documents:
         text = document.read_text()
         blocks, faults = commands(text)
-        rows = in_tables(text)
+        rows = in_tables(text) if document.name == "README.md" else []
         faults += mentions(text, program)
         stood_in = []
         for some, prepared in [(blocks, document.name not in FROM_NOTHING), (rows, True)]:

@@ -10,6 +10,7 @@ trap 'stop' EXIT
 # `serve` goes on: it runs behind, the one before is stopped, and what --dev prints is known as TOKEN.
 rollcall() {
     case " $* " in
+    *" --help "*) rollcall-program "$@" ;;
     *" serve "*) serve "$@" ;;
     *" --follow "* | *" -f "*) timeout 1 rollcall-program "$@" || [ $? = 124 ] ;;
     *) rollcall-program "$@" ;;
@@ -53,6 +54,19 @@ sudo() {
     "$@"
 }
 
+# The accounts of a real machine aren't here: whose a file is, is left out.
+install() {
+    local words=()
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        -o | -g) shift ;;
+        *) words+=("$1") ;;
+        esac
+        shift
+    done
+    command install "${words[@]}"
+}
+
 # The service is the server that a document has started, or the usual one.
 systemctl() {
     case "$1" in
@@ -67,7 +81,7 @@ curl() { command curl --no-progress-meter --fail-with-body --connect-to "rollcal
 
 # --- what can't be done here, each with its reason. It is told, so that the list can be read in the test's output.
 
-elsewhere() { echo "elsewhere: $*"; }
+elsewhere() { printf '\nelsewhere: %s\n' "$*" >&2; }
 apt() { elsewhere "apt $*"; }             # would change this machine
 apt-get() { elsewhere "apt-get $*"; }     # the same
 dpkg() { elsewhere "dpkg $*"; }           # the same; packages have a test of their own
@@ -80,6 +94,7 @@ cargo() { elsewhere "cargo $*"; }         # built already, and tests/run is what
 git() { elsewhere "git $*"; }             # fetches from elsewhere
 scp() { elsewhere "scp $*"; }             # another machine
 ssh() { elsewhere "ssh $*"; }             # another machine
+kcadm.sh() { elsewhere "kcadm.sh $*"; }   # Keycloak's own, at Keycloak
 litestream() { elsewhere "litestream $*"; } # in no package of Debian; a copy of file and WAL is tested in tests/it/backup.rs
 chronyc() { elsewhere "chronyc $*"; }     # the clock of the machine
 timedatectl() { elsewhere "timedatectl $*"; } # the same
