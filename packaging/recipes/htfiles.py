@@ -50,9 +50,10 @@ def main():
 
     def sync():
         people = list(every("users"))
-        put(words[0], group_file(list(every("teams")), people))
+        # First who is out altogether.
         if len(words) == 5:
             put(words[4], password_file(read(words[3]), people))
+        put(words[0], group_file(list(every("teams")), people))
 
     follow(words[1], sync)
 

@@ -53,6 +53,8 @@ class Recipe(unittest.TestCase):
         self.cursor = self.folder / "cursor"
         api = self.rollcall("token", "create", "--tenant", "dev", "--api").strip()
         self.environment = {"ROLLCALL_URL": self.url, "ROLLCALL_TOKEN": api, "ROLLCALL_PAUSE": "1"}
+        # Nothing is left beside the scripts.
+        self.environment["PYTHONDONTWRITEBYTECODE"] = "1"
 
     def stop(self):
         for child in self.children:
