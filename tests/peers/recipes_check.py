@@ -244,6 +244,7 @@ class Headscale(Recipe):
             status, said = self.once("headscale.py", self.policy, self.cursor)
             self.assertEqual((status, self.policy.read_text()), (1, text), said)
             self.assertIn("the policy needs one line", said)
+            self.assertFalse(self.cursor.exists(), "what isn't done is done again")
         self.policy.write_text(POLICY)
         self.environment["ROLLCALL_TOKEN"] = "rca_wrong"
         status, said = self.once("headscale.py", self.policy, self.cursor)
