@@ -7,7 +7,7 @@ Each fenced block with the language sh is run, in one shell for a document and i
 README.md.
 All begin with what contoso.sh makes, but for those in FROM_NOTHING. A command that fails, or that this machine doesn't
 have, fails the document with its line. What can't be done here is a function in stand_ins.sh, with its reason. An option
-that stands in the text alone, as in `rollcall serve --dev`, must be one that the program has.
+that stands in the text alone, as in `rollcall serve --dev`, must be one that the program has, and a link to a file must find it.
 """
 
 import os
@@ -171,6 +171,17 @@ def mentions(text, program):
     return faults
 
 
+def links(document, text):
+    """Links to files beside the document that aren't there."""
+    faults = []
+    for number, line in enumerate(text.splitlines(), 1):
+        for link in re.findall(r"\]\(([^)\s]+)\)", line):
+            path = link.partition("#")[0]
+            if path and ":" not in path and not (document.parent / path).exists():
+                faults.append((number, f"the link {link} leads nowhere"))
+    return faults
+
+
 def helped(program, words, known={}):
     """What `--help` says of a command; empty where there is none of that name."""
     if words not in known:
@@ -195,7 +206,7 @@ def main():
         text = document.read_text()
         blocks, faults = commands(text)
         rows = in_tables(text) if document.name == "README.md" else []
-        faults += mentions(text, program)
+        faults += mentions(text, program) + links(document, text)
         stood_in = []
         for some, prepared in [(blocks, document.name not in FROM_NOTHING), (rows, True)]:
             if some:
