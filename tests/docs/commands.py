@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 # How long a document may take, in seconds.
 PATIENCE = 120
 # Documents that begin without an organisation.
-FROM_NOTHING = {"README.md"}
+FROM_NOTHING = {"README.md", "first-ten-minutes.md"}
 # Languages of blocks that hold no commands. A block without any says not what it is.
 NO_COMMANDS = set("text json hujson nginx caddyfile caddy apache ini toml yaml sql http html conf systemd python dockerfile".split())
 show = False
@@ -37,6 +37,8 @@ MAPPED = [
     (r"https://rollcall\.(?:contoso\.example|example\.org|example\.com)\b", "http://127.0.0.1:$PORT"),
     # Folders of a real machine are in the scratch folder; what is of this machine is left alone.
     (r"(?<![\w./$}-])/(?=(?:var|srv|run|mnt|media|opt|usr/local|etc(?!/ssl))/)", "$SCRATCH/"),
+    # What somebody copies from the screen: stand_ins.sh knows it.
+    (r"^(?:export )?TOKEN='?rcs_(?:…|\.\.\.)'?$", ":"),
     # An id that a listing has shown.
     (r"\b(team (?:restore|download)\b.*) ID\b", r'\1 "$ARCHIVED_TEAM"'),
     (r"\b(team purge\b.*) ID\b", r'\1 "$FORGOTTEN_TEAM"'),

@@ -12,8 +12,6 @@ group() {
     scim POST /Groups '{"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "'"$1"'",
         "externalId": "'"$1"'", "members": [{"value": "'"$2"'"}]}' | jq --raw-output .id
 }
-# What a person has entered before, as documents say.
-echo 'a secret of Entra ID' >"$SCRATCH/etc/rollcall/entra-secret"
 rollcall-program tenant create contoso
 TOKEN=$(rollcall-program token create --tenant contoso)
 export ROLLCALL_TOKEN=$(rollcall-program token create --tenant contoso --api --scope read,resources)

@@ -5,6 +5,13 @@ export HOME=$SCRATCH ROLLCALL_DATA=$SCRATCH/var/lib/rollcall ROLLCALL_LISTEN=127
 server=
 trap 'stop' EXIT
 
+# --- files that documents take for granted
+
+echo 'a secret of Entra ID' >"$SCRATCH/etc/rollcall/entra-secret"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=rollcall.example.org" \
+    -addext "subjectAltName=DNS:rollcall.example.org" -keyout "$SCRATCH/etc/rollcall/privkey.pem" \
+    -out "$SCRATCH/etc/rollcall/fullchain.pem" 2>/dev/null
+
 # --- rollcall itself
 
 # `serve` goes on: it runs behind, the one before is stopped, and what --dev prints is known as TOKEN.
