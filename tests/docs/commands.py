@@ -6,7 +6,8 @@
 Each fenced block with the language sh is run, in one shell for a document and in order; so is each `rollcall …` in a table of
 README.md.
 All begin with what contoso.sh makes, but for those in FROM_NOTHING. A command that fails, or that this machine doesn't
-have, fails the document with its line. What can't be done here is a function in stand_ins.sh, with its reason. An option
+have, fails the document with its line. So does a line of a block in `text printed` that none of the commands in the block before
+has printed; … in it is whatever is there. What can't be done here is a function in stand_ins.sh, with its reason. An option
 that stands in the text alone, as in `rollcall serve --dev`, must be one that the program has, and a link to a file must find it.
 """
 
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from string import Template
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -50,9 +52,10 @@ MAPPED = [
 
 
 def commands(text):
-    """Each command of the blocks, with its line: one that goes on over lines is one. Says what isn't a block of ours."""
-    found, faults, language, fence, last = [], [], None, "", ""
-    pending, first = "", 0
+    """Each command of the blocks, with its line: one that goes on over lines is one. What they print, line by line, with the
+    first and last command that it is of. And what isn't a block of ours."""
+    found, printed, faults, language, fence, last = [], [], [], None, "", ""
+    pending, first, block, output = "", 0, 0, False
     for number, line in enumerate(text.splitlines(), 1):
         opened = re.match(r"\s*(```+|~~~+)\s*(\S*)", line)
         if language is None and opened:
@@ -60,10 +63,14 @@ def commands(text):
             if language != "sh" and language not in NO_COMMANDS:
                 faults.append((number, f"a block in {language or 'no language'}: say sh, text or another of NO_COMMANDS"))
             last = "listed"
+            output = line.strip().endswith("text printed")
+            block = number if language == "sh" else block
+        elif output and line.strip() not in ("", fence):
+            printed.append((number, line, block))
         elif language is not None and line.strip() == fence:
             if pending:
                 faults.append((first, "a command without an end"))
-            language, pending = None, ""
+            language, pending, output = None, "", False
         elif language == "sh":
             if not pending and (not line.strip() or line.lstrip().startswith("#")):
                 continue
@@ -77,7 +84,7 @@ def commands(text):
                 faults.append((number, "an indented block: fence it, as sh or text"))
             listed = re.match(r"\s*([-*+]|\d+[.)])\s", line) or (last == "listed" and (not line or line[0] == " "))
             last = "listed" if listed else line.strip()
-    return found, faults
+    return found, printed, faults
 
 
 def complete(command):
@@ -98,8 +105,8 @@ def mapped(command):
     return command
 
 
-def run(name, commands, program, prepared):
-    """Runs commands in one shell: how many were, which were only stood in for, and what failed."""
+def run(commands, printed, program, prepared):
+    """Runs commands in one shell: which were only stood in for, and what failed."""
     with tempfile.TemporaryDirectory() as scratch:
         for folder in "bin work var/lib var/backups/rollcall var/www etc/rollcall run/rollcall srv mnt/safe media/usb opt usr/local/bin".split():
             Path(scratch, folder).mkdir(parents=True)
@@ -116,9 +123,10 @@ def run(name, commands, program, prepared):
         for number, command in commands:
             lines += [f"printf '\\n@ {number}\\n' >&2", mapped(command)]
         lines.append("printf '\\n@ done\\n' >&2")
-        ports = dict(zip(["PORT", "TLS_PORT", "HTTP_PORT", "METRICS_PORT"], free_ports(4)))
+        names = ["PORT", "TLS_PORT", "HTTP_PORT", "METRICS_PORT"]
+        ports = {name: str(port) for name, port in zip(names, free_ports(len(names)))}
         environment = {name: os.environ[name] for name in ["PATH", "LANG"] if name in os.environ}
-        environment |= {name: str(port) for name, port in ports.items()} | {"SCRATCH": scratch}
+        environment |= ports | {"SCRATCH": scratch}
         environment["PATH"] = f"{scratch}/bin:{environment['PATH']}"
         script = Path(scratch, "script")
         script.write_text("\n".join(lines) + "\n")
@@ -136,10 +144,25 @@ def run(name, commands, program, prepared):
         if show:
             print("\n".join(said).replace(scratch, ""))
         if status == 0 and marks[-1:] == ["done"]:
-            return stood_in, []
+            return stood_in, unprinted(printed, said, {**ports, "SCRATCH": scratch})
         number = next((mark for mark in reversed(marks) if mark.isdigit()), "0")
         tail = "\n    ".join(said[-15:]).replace(scratch, "")
         return stood_in, [(int(number), f"status {status}\n    {tail}")]
+
+
+def unprinted(printed, said, known):
+    """Which lines that a document shows were not printed by the commands of the block before."""
+    faults = []
+    for number, line, block in printed:
+        line = Template(mapped(line.strip())).safe_substitute(known)
+        wanted = re.sub(r"(\\ )+", r"\\s+", re.escape(line)).replace("…", ".*")
+        at, seen = 0, False
+        for one in said:
+            at = int(mark[1]) if (mark := re.fullmatch(r"@ (\d+)", one)) else at
+            seen |= block <= at < number and re.fullmatch(wanted, one.strip()) is not None
+        if not seen:
+            faults.append((number, f"not printed: {line}"))
+    return faults
 
 
 def free_ports(count):
@@ -206,13 +229,13 @@ def main():
     failed = total = 0
     for document in documents:
         text = document.read_text()
-        blocks, faults = commands(text)
+        blocks, printed, faults = commands(text)
         rows = in_tables(text) if document.name == "README.md" else []
         faults += mentions(text, program) + links(document, text)
         stood_in = []
-        for some, prepared in [(blocks, document.name not in FROM_NOTHING), (rows, True)]:
+        for some, shown, prepared in [(blocks, printed, document.name not in FROM_NOTHING), (rows, [], True)]:
             if some:
-                elsewhere, more = run(document.name, some, program, prepared)
+                elsewhere, more = run(some, shown, program, prepared)
                 stood_in += elsewhere
                 faults += more
         total += len(blocks) + len(rows)
