@@ -9,7 +9,7 @@ replaced, inside "groups"; everything else of it is yours and stays as it is, wi
     // rollcall: begin
     // rollcall: end
 
-COMMAND is run after each change, as in --run "systemctl reload headscale".
+COMMAND is run whenever there was news, as in --run "systemctl reload headscale": until it succeeds, nothing counts as done.
 """
 
 import json
@@ -74,8 +74,9 @@ def main():
         after = written(before, groups(list(every("teams")), every("users")))
         if after != before:
             replace(words[0], after)
-            if command:
-                subprocess.run(command, shell=True, check=True)
+        # Also where the file is right already: whoever wrote it may have been stopped before this.
+        if command and subprocess.run(command, shell=True).returncode != 0:
+            raise ChildProcessError(f"{command} failed")
 
     follow(words[1], sync)
 

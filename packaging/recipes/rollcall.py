@@ -4,6 +4,7 @@ The environment names the server (ROLLCALL_URL) and a token with the scope `read
 the file ROLLCALL_TOKEN_FILE). SSL_CERT_FILE names roots of your own.
 """
 
+import http.client
 import json
 import os
 import sys
@@ -53,7 +54,7 @@ def follow(cursor_file, sync):
             if last != known:
                 sync()
                 replace(cursor_file, f"{last}\n")
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             if "--once" in sys.argv:
                 sys.exit(1)

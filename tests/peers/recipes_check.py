@@ -252,6 +252,16 @@ class Headscale(Recipe):
         self.assertIn("401", said)
         self.assertFalse(self.cursor.exists())
 
+    def test_a_reload_that_failed_is_done_again(self):
+        self.team("SRE", self.user("ana"))
+        status, said = self.once("headscale.py", self.policy, self.cursor, "--run", "exit 3")
+        self.assertEqual((status, self.cursor.exists()), (1, False), said)
+        self.assertIn("exit 3 failed", said)
+        self.assertEqual(self.groups()["group:sre"], ["ana@"])
+        reloaded = self.folder / "reloaded"
+        self.assertEqual(self.once("headscale.py", self.policy, self.cursor, "--run", f"touch {reloaded}"), (0, ""))
+        self.assertTrue(reloaded.exists(), "the file was right already, and still it has to be read")
+
     def test_an_older_database(self):
         self.team("SRE", self.user("ana"))
         self.cursor.write_text("999999\n")
