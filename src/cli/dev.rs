@@ -12,7 +12,7 @@ use super::account::make_link;
 use super::door::Door;
 use super::{Failure, failure, now, table};
 use crate::error::Doing;
-use crate::http::bind::{Listener, Place};
+use crate::http::bind::{Given, Listener, Place};
 use crate::http::certificate;
 use crate::http::tls::{Files, Tls};
 use crate::manage::{self, OPERATOR};
@@ -147,7 +147,12 @@ fn link(store: &Store) -> Result<Secret, Failure> {
 
 /// Where the pretend provider listens: at its usual port, so that its issuer stays the same over restarts, else at any.
 pub(super) fn pretend_listener() -> Result<Listener, Failure> {
-    let at = |port| Listener::open(&Place::Tcp((Ipv4Addr::LOCALHOST, port).into()));
+    let at = |port| {
+        Listener::open(
+            &Place::Tcp((Ipv4Addr::LOCALHOST, port).into()),
+            &mut Given::nothing(),
+        )
+    };
     Ok(at(PRETEND_PORT).or_else(|_| at(0))?)
 }
 

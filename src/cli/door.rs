@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use super::chores::Chore;
 use super::{Failure, Outcome, dev, failure, now};
 use crate::http::App;
-use crate::http::bind::{Listener, Place};
+use crate::http::bind::{Given, Listener, Place};
 use crate::http::limits::Limits;
 use crate::http::listen::{self, Stop, Terms};
 use crate::http::metrics::Page;
@@ -33,7 +33,7 @@ const SIDE_CONNECTIONS: usize = 64;
 
 #[derive(Debug, Args)]
 pub(super) struct Listening {
-    /// Where to listen: ADDRESS:PORT, unix:/PATH, or stdin for a socket of systemd (StandardInput=socket)
+    /// Where to listen: ADDRESS:PORT, unix:/PATH, systemd for the socket of a .socket unit, systemd:NAME for one of several
     #[arg(
         long,
         value_name = "ADDR",
@@ -110,6 +110,12 @@ impl Listening {
                 "--http-redirect sends everybody to HTTPS, and there is none: give --tls-cert and --tls-key",
             ));
         }
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut given = Given::from_environment(&names);
+        let mut opened = |place: &Place| {
+            Listener::open(place, &mut given)
+                .map_err(|error| failure(format!("cannot listen on {place}: {error}")))
+        };
         let listener = opened(&self.listen)?;
         if let Some(address) = listener.address()
             && is_dev
@@ -119,8 +125,14 @@ impl Listening {
                 "--dev is for this machine alone: {address} is not a loopback address; listen on 127.0.0.1"
             )));
         }
-        let redirect = self.http_redirect.as_ref().map(opened).transpose()?;
-        let metrics = self.metrics.as_ref().map(opened).transpose()?;
+        let redirect = self.http_redirect.as_ref().map(&mut opened).transpose()?;
+        let metrics = self.metrics.as_ref().map(&mut opened).transpose()?;
+        if !given.unused().is_empty() {
+            return Err(failure(format!(
+                "systemd gave sockets that no option takes: {}; say --listen systemd, or --listen systemd:NAME",
+                given.unused().join(", ")
+            )));
+        }
         let pretend = is_dev.then(dev::pretend_listener).transpose()?;
         let sides = redirect.iter().chain(&metrics).chain(&pretend);
         let stop = Stop::new([&listener].into_iter().chain(sides))?;
@@ -237,10 +249,6 @@ fn beside(
     thread::Builder::new()
         .name("listener".to_owned())
         .spawn(move || listen::serve(listener, handler, terms, stop))
-}
-
-fn opened(place: &Place) -> Result<Listener, Failure> {
-    Listener::open(place).map_err(|error| failure(format!("cannot listen on {place}: {error}")))
 }
 
 /// Says what reading the certificate again came to; the same trouble once.

@@ -2,8 +2,8 @@
 //!
 //! ```no_run
 //! # fn example(handler: std::sync::Arc<dyn rollcall::http::request::Handler>) -> std::io::Result<()> {
-//! use rollcall::http::{bind::Listener, limits::Limits, listen};
-//! let listener = Listener::open(&"127.0.0.1:8080".parse().expect("a place"))?;
+//! use rollcall::http::{bind::{Given, Listener}, limits::Limits, listen};
+//! let listener = Listener::open(&"127.0.0.1:8080".parse().expect("a place"), &mut Given::nothing())?;
 //! let stop = listen::Stop::new([&listener])?;
 //! stop.on_signals(|| {})?;
 //! listen::serve(listener, handler, listen::Terms::of(Limits::default()), stop);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use rollcall::http::bind::{Listener, Place};
+use rollcall::http::bind::{Given, Listener, Place};
 use rollcall::http::limits::Limits;
 use rollcall::http::listen::{Stop, Terms, serve};
 use rollcall::http::request::{Handler, Head, Request, Response};
@@ -136,7 +136,10 @@ impl Handler for Constant {
 
 /// Our connection loop in this process with an answer as long as a user's, under the same load as the workloads.
 pub fn socket(options: &Options, directory: &Directory, run: &mut Run<'_>) -> Result<()> {
-    let listener = Listener::open(&Place::Tcp(([127, 0, 0, 1], 0).into()))?;
+    let listener = Listener::open(
+        &Place::Tcp(([127, 0, 0, 1], 0).into()),
+        &mut Given::nothing(),
+    )?;
     let address = listener.address().ok_or("no address")?;
     let stop = Stop::new([&listener])?;
     let handler = Arc::new(Constant(vec![b'a'; directory.answer_bytes]));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rollcall::http::bind::Listener;
+use rollcall::http::bind::{Given, Listener};
 use rollcall::http::limits::Limits;
 use rollcall::http::listen::{Stop, Terms, serve};
 use rollcall::http::request::{Body, Handler, Head, Request, Response};
@@ -88,7 +88,7 @@ struct Loop {
 impl Loop {
     fn start(limits: Limits) -> Loop {
         let place = "127.0.0.1:0".parse().expect("a place");
-        let listener = Listener::open(&place).expect("a port");
+        let listener = Listener::open(&place, &mut Given::nothing()).expect("a port");
         let (address, stop) = (
             listener.address().expect("an address"),
             Stop::new([&listener]).expect("a descriptor"),

@@ -1,22 +1,19 @@
-//! The other ways to listen: a redirect, a Unix socket, a socket that was given, a certificate of `--dev`.
+//! The other ways to listen: a redirect, a Unix socket, sockets of systemd, a certificate of `--dev`.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::authority::{Authority, EC, HEALTH, Secure, start, text};
-use crate::support::{Server, Wire};
+use crate::support::{Client, Server, Wire};
 
 #[test]
 fn plain_http_is_sent_on_to_https() {
     let authority = Authority::new();
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = free_address();
     let files = authority.issue("a", "localhost", EC);
     let mut server = start(&files, &["--http-redirect", &free.to_string()]);
     let port = server.address.port();
@@ -111,20 +108,137 @@ fn a_proxy_on_the_same_machine_can_use_a_unix_socket() {
     assert!(!path.exists());
 }
 
+/// What systemd does before it starts a service: the sockets that are named stand from descriptor 3 on.
+const ACTIVATE: &str = r#"
+import os, socket, sys
+sockets, names, command = sys.argv[1].split(), sys.argv[2], sys.argv[3:]
+held = []
+for kind in sockets:
+    if kind == "file":
+        made = open("/dev/null")
+    elif kind == "udp":
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    elif kind == "connected":
+        listener = socket.create_server(("127.0.0.1", 0))
+        made = socket.create_connection(listener.getsockname())
+    elif kind.startswith("/"):
+        made = socket.socket(socket.AF_UNIX)
+        made.bind(kind)
+        made.listen()
+    else:
+        host, _, port = kind.rpartition(":")
+        made = socket.create_server((host, int(port)))
+        made.setblocking(False)
+    held.append(made)
+# Out of the way first, so that none is overwritten by another.
+spare = [os.dup2(made.fileno(), 100 + number) for number, made in enumerate(held)]
+for number, descriptor in enumerate(spare):
+    os.dup2(descriptor, 3 + number)
+os.closerange(3 + len(spare), 200)
+os.environ.update(LISTEN_FDS=str(len(spare)), LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES=names)
+os.execv(command[0], command)
+"#;
+
+fn activated(sockets: &str, names: &str) -> Command {
+    let mut command = Command::new("python3");
+    let program = env!("CARGO_BIN_EXE_rollcall");
+    command.args(["-c", ACTIVATE, sockets, names, program]);
+    command
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
 #[test]
-fn a_socket_can_be_given_as_standard_input() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut server = Server::start_on_stdin(listener, &["--listen", "stdin"]);
+fn systemd_can_give_the_socket() {
+    let address = free_address();
+    let listen = ["--listen", "systemd"];
+    let mut server = Server::start_by(activated(&address.to_string(), "rollcall.socket"), &listen);
     assert_eq!(server.address, address);
     assert_eq!(server.anyone().get("/healthz").text(), "ok\n");
     server.terminate();
     assert!(server.wait().success());
+    // A Unix socket, which belongs to systemd, so it stays.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("http.sock");
+    let mut server = Server::start_by(activated(path.to_str().unwrap(), ""), &listen);
+    let mut socket = UnixStream::connect(&path).unwrap();
+    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("ok\n"), "{answer}");
+    server.terminate();
+    assert!(server.wait().success());
+    assert!(path.exists());
+}
+
+#[test]
+fn systemd_can_give_several_sockets_by_name() {
+    let (main, metrics) = (free_address(), free_address());
+    let command = activated(&format!("{metrics} {main}"), "metrics:web");
+    let options = ["--listen", "systemd:web", "--metrics", "systemd:metrics"];
+    let server = Server::start_by(command, &options);
+    assert_eq!(server.address, main);
+    assert_eq!(server.anyone().get("/healthz").text(), "ok\n");
+    assert_eq!(Client::to(metrics).get("/metrics").status, 200);
+}
+
+#[test]
+fn what_systemd_gave_and_cannot_be_used_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = "127.0.0.1:0";
+    let both = format!("{free} {free}");
+    for (sockets, names, listen, words) in [
+        (
+            "file",
+            "a",
+            "systemd",
+            "descriptor 3 is no socket that listens",
+        ),
+        (
+            "udp",
+            "a",
+            "systemd",
+            "descriptor 3 is no socket that listens",
+        ),
+        ("connected", "a", "systemd", "Accept=no"),
+        (
+            &both,
+            "a:b",
+            "systemd",
+            "say which one, as in systemd:NAME: a, b",
+        ),
+        (&both, "a:b", "systemd:c", "there is: a, b"),
+        (&both, "a:b", "systemd:b", "that no option takes: a"),
+        (
+            &both,
+            "",
+            "systemd:unknown",
+            "that no option takes: unknown",
+        ),
+        (free, "a", free, "that no option takes: a"),
+        ("", "", "systemd", "systemd gave no socket (LISTEN_FDS)"),
+    ] {
+        let output = activated(sockets, names)
+            .args(["serve", "--listen", listen, "--data"])
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{listen}: {said}");
+        assert!(said.contains(words), "{listen}: {said}");
+    }
+    // Meant for another process, as for a child of it.
     let output = Command::new(env!("CARGO_BIN_EXE_rollcall"))
-        .args(["serve", "--listen", "stdin", "--data"])
-        .arg(server.data())
-        .stdin(Stdio::null())
+        .args(["serve", "--listen", "systemd", "--data"])
+        .arg(folder.path())
+        .envs([("LISTEN_PID", "1"), ("LISTEN_FDS", "1")])
         .output()
         .unwrap();
-    assert!(text(&output.stderr).contains("StandardInput=socket"));
+    assert!(text(&output.stderr).contains("systemd gave no socket"));
 }

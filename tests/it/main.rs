@@ -42,7 +42,7 @@ mod isolation; // one tenant's token with another tenant's ids
 mod known_providers; // what is remembered of a provider over time, with a given clock
 mod lifecycle; // what goes and comes back: archive, restore, retention, undo
 mod limits; // who asks too often, with a token and without, or begins too many sign-ins
-mod listening; // a redirect, a Unix socket, a socket that was given, a certificate of --dev
+mod listening; // a redirect, a Unix socket, sockets of systemd, a certificate of --dev
 mod log; // what the provisioning log says, and what must never be in it
 mod log_page; // the provisioning log in a browser: lines, filters, explanations, dry runs
 mod me; // /Me: a person and their own user

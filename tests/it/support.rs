@@ -13,7 +13,6 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -112,25 +111,14 @@ impl Server {
         Server::run(shell, None, &[])
     }
 
-    /// Starts it with more options, on a socket that is its standard input.
+    /// Starts it by a command that becomes it.
     #[track_caller]
-    pub fn start_on_stdin(socket: impl Into<OwnedFd>, options: &[&str]) -> Server {
-        let program = Command::new(env!("CARGO_BIN_EXE_rollcall"));
-        Server::run_from(socket.into().into(), program, None, options)
+    pub fn start_by(command: Command, options: &[&str]) -> Server {
+        Server::run(command, None, options)
     }
 
     #[track_caller]
-    fn run(command: Command, folder: Option<&Path>, options: &[&str]) -> Server {
-        Server::run_from(Stdio::null(), command, folder, options)
-    }
-
-    #[track_caller]
-    fn run_from(
-        stdin: Stdio,
-        mut command: Command,
-        folder: Option<&Path>,
-        options: &[&str],
-    ) -> Server {
+    fn run(mut command: Command, folder: Option<&Path>, options: &[&str]) -> Server {
         let data = tempfile::tempdir().expect("a temporary folder");
         let folder = folder.map_or_else(|| data.path().join("data"), Path::to_owned);
         let stderr = File::create(data.path().join("stderr")).expect("a file for stderr");
@@ -146,7 +134,7 @@ impl Server {
             .env("RUST_LOG", "info")
             // Tests ask as fast as they can; those of the limit set it themselves.
             .env("ROLLCALL_SCIM_RATE", "1000000")
-            .stdin(stdin)
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr);
         let mut child = command.spawn().expect("the program starts");

@@ -198,7 +198,7 @@ pub(super) fn ready(listen: &Place, certificate: Option<&Path>) -> Result<u16, S
             }
             Target::Tcp(address.to_string())
         }
-        Place::Given => return Err("name the address with --listen".to_owned()),
+        Place::Given(_) => return Err("name the address with --listen".to_owned()),
     };
     let trust = match certificate {
         None => None,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rollcall::http::App;
-use rollcall::http::bind::{Listener, Place};
+use rollcall::http::bind::{Given, Listener, Place};
 use rollcall::http::limits::Limits;
 use rollcall::http::listen::{Stop, Terms, serve};
 use rollcall::http::rate::Rate;
@@ -168,7 +168,7 @@ struct Server {
 
 impl Server {
     fn start(socket: PathBuf, handler: Arc<dyn Handler>) -> Server {
-        let listener = Listener::open(&Place::Unix(socket.clone())).unwrap();
+        let listener = Listener::open(&Place::Unix(socket.clone()), &mut Given::nothing()).unwrap();
         let stop = Stop::new([&listener]).unwrap();
         let theirs = stop.clone();
         let terms = Terms::of(Limits::default());
