@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::function;
+use super::{faults, function};
 use crate::error::{Doing, Result};
 
 /// How long to wait for another process that writes, as a command does while the server runs. Deleting a tenant of
@@ -24,6 +24,7 @@ pub fn create_folder(dir: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
+        .map_err(|error| faults::of_file(dir, &error))
         .doing("making the data folder")
 }
 
@@ -42,6 +43,7 @@ pub fn create(dir: &Path) -> Result<PathBuf> {
         .truncate(false)
         .mode(0o600)
         .open(&path)
+        .map_err(|error| faults::of_file(&path, &error))
         .doing("opening the database")?;
     Ok(path)
 }

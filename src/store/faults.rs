@@ -3,12 +3,14 @@
 //! A full disk is neither the client's fault nor ours: the client hears that nothing was changed and when to try again
 //! (503), and everything goes on by itself once there is room.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use super::backup;
 use crate::error::{Error, Result};
 use crate::scim::ScimError;
 
@@ -31,6 +33,42 @@ pub(super) fn in_words(error: Error) -> Error {
         }
         None => error,
     }
+}
+
+/// What has to be mended where opening fails.
+const WRITABLE: &str =
+    "the data folder and all that is in it have to be writable for the account that runs rollcall";
+
+/// What the system says of a file of the data folder, with its path, and with what to do where that is known.
+pub(super) fn of_file(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            format!("{path}: {error}: {WRITABLE}")
+        }
+        _ => format!("{path}: {error}"),
+    }
+}
+
+/// The same error, with what to do where SQLite could not make the files that it needs beside a database.
+pub(super) fn at_start(error: Error, dir: &Path) -> Error {
+    match error {
+        Error::Internal { doing, source } if is_about_writing(source.as_ref()) => Error::Internal {
+            doing,
+            source: format!("{}: {source}: {WRITABLE}", dir.display()).into(),
+        },
+        other => other,
+    }
+}
+
+fn is_about_writing(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let code = source
+        .downcast_ref::<rusqlite::Error>()
+        .and_then(rusqlite::Error::sqlite_error_code);
+    matches!(
+        code,
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied)
+    )
 }
 
 fn words(code: ErrorCode) -> Option<&'static str> {
@@ -71,6 +109,14 @@ impl Anchor {
             path: path.to_owned(),
             number: number(path),
         }
+    }
+
+    /// What the system says to writing beside it, if it refuses; SQLite knows no more than that it failed. The WAL is
+    /// opened and not the file itself: to close that one releases the locks that SQLite has on it (fcntl(2)).
+    pub(super) fn refusal(&self) -> Option<String> {
+        let wal = backup::companion(&self.path, "-wal");
+        let refused = OpenOptions::new().append(true).open(&wal).err()?;
+        (refused.kind() != ErrorKind::NotFound).then(|| of_file(&wal, &refused))
     }
 
     /// Whether it still is that one.

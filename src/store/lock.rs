@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::connection;
+use super::{connection, faults};
 use crate::error::{Doing, Result};
 
 /// A lock that is held until this is dropped.
@@ -60,12 +60,14 @@ fn exclusive(dir: &Path, name: &str, holder: &'static str) -> Result<Lock> {
 }
 
 fn open(dir: &Path, name: &str) -> Result<File> {
+    let path = dir.join(name);
     OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(dir.join(name))
+        .open(&path)
+        .map_err(|error| faults::of_file(&path, &error))
         .doing("opening a lock of the data folder")
 }
 

@@ -138,7 +138,7 @@ impl Store {
         connection::create_folder(dir)?;
         let in_use = lock::share(dir)?;
         let path = connection::create(dir)?;
-        let mut conn = connection::open(&path)?;
+        let mut conn = connection::open(&path).map_err(|error| faults::at_start(error, dir))?;
         upgrade::upgrade(&mut conn)?;
         Ok(Store {
             writer: writer::Writer::start(conn)?,

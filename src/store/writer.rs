@@ -352,6 +352,9 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
                     .fetch_add(recorded, Ordering::Relaxed);
                 queue.lost.fetch_add(1, Ordering::Relaxed);
                 log::error!("a transaction was lost: {error}");
+                if let Some(refusal) = anchor.refusal() {
+                    log::error!("{refusal}");
+                }
                 let reason = unavailable(Some(&error));
                 lost.into_iter().for_each(|lost| lost(reason.clone()));
             }

@@ -1,16 +1,17 @@
-//! The machine lets us down: no room, a limit, a database that is removed or damaged. Writes say so, reads go on, and
+//! The machine lets us down: no room, a limit, a disk that is read-only, a database that is removed or damaged. Writes say so, reads go on, and
 //! nothing that was acknowledged is lost.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::preload::library;
 use crate::support::Server;
-use crate::tenant::{ScimClient, Tenant, run, user};
+use crate::tenant::{ScimClient, Tenant, run, text, user};
 
 const KIB: usize = 1024;
 
@@ -301,12 +302,138 @@ fn a_read_only_disk_is_named_at_the_start() {
         .output()
         .unwrap();
     assert!(remounted.status.success());
-    let output = Command::new(env!("CARGO_BIN_EXE_rollcall"))
+    assert_not_started(
+        Command::new(env!("CARGO_BIN_EXE_rollcall")),
+        &data,
+        "Read-only file system",
+    );
+    let report = run_doctor(&server);
+    let found = report
+        .iter()
+        .find(|one| one["check"] == "database")
+        .unwrap();
+    let words = found["found"].as_str().unwrap();
+    assert!(words.contains("Read-only file system"), "{found}");
+}
+
+/// A server that can't start says why, names what it is about and ends.
+#[track_caller]
+fn assert_not_started(mut command: Command, data: &Path, reason: &str) {
+    let output = command
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-        .arg(&data)
+        .arg(data)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("Read-only file system"), "{said}");
+    assert!(
+        said.contains(reason)
+            && said.contains(data.to_str().unwrap())
+            && said.contains("have to be writable"),
+        "{said}"
+    );
+}
+
+/// The program, for which permissions count: who is root has to give up what passes over them.
+fn bound_by_permissions() -> Command {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .arg("--bounding-set=-dac_override,-dac_read_search")
+        .arg(env!("CARGO_BIN_EXE_rollcall"));
+    command
+}
+
+#[test]
+fn what_may_not_be_written_is_named_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut server = Server::start_in(&data);
+    server.terminate();
+    server.wait();
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, mode, usual) in [
+        (data.join("rollcall.db"), 0o400, 0o600),
+        (data.join("store.lock"), 0o400, 0o600),
+        (data.clone(), 0o500, 0o700),
+    ] {
+        set(&path, mode);
+        let reason = if path == data {
+            "readonly database"
+        } else {
+            "Permission denied"
+        };
+        assert_not_started(bound_by_permissions(), &data, reason);
+        set(&path, usual);
+    }
+    set(folder.path(), 0o500);
+    assert_not_started(
+        bound_by_permissions(),
+        &folder.path().join("new"),
+        "Permission denied",
+    );
+    set(folder.path(), 0o700);
+    let server = Server::start_in(&data);
+    assert_eq!(server.anyone().get("/readyz").status, 200);
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_refuses_writes_until_it_no_longer_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let (data, switch) = (root.join("data"), root.join("read-only"));
+    let library = library("read_only", folder.path());
+    let environment = [
+        ("LD_PRELOAD", library.as_path()),
+        ("READ_ONLY", &switch),
+        ("READ_ONLY_FOLDER", &data),
+    ];
+    let server = Server::start_in_with_environment(&data, &environment);
+    let acme = Tenant::create(&server, "acme");
+    let mut client = acme.client();
+    let mut made: BTreeSet<String> = (0..3).map(|n| client.create("/Users", &heavy(n))).collect();
+    for round in 1..=2 {
+        fs::write(&switch, "").unwrap();
+        let kept = made.first().unwrap().clone();
+        for (method, path, body) in [
+            ("POST", "/Users".to_owned(), heavy(100)),
+            ("PUT", format!("/Users/{kept}"), heavy(0)),
+            ("DELETE", format!("/Users/{kept}"), Value::Null),
+        ] {
+            let answer = client.bytes(method, &path, Some(body.to_string().as_bytes()));
+            let detail = text(&answer.json()["detail"]);
+            assert_eq!(
+                (answer.status, answer.header("retry-after")),
+                (503, Some("60")),
+                "{answer:?}"
+            );
+            assert!(
+                detail.contains("nothing was changed") && detail.contains("its log has the reason"),
+                "{detail}"
+            );
+        }
+        // The log has it in the system's words, with the file.
+        let log = server.stderr();
+        assert!(
+            log.contains("rollcall.db-wal: Read-only file system"),
+            "{log}"
+        );
+        // Reading goes on, also by connections that are opened only now.
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                let (mut client, made) = (acme.client(), &made);
+                scope.spawn(move || assert_whole(&mut client, made));
+            }
+        });
+        assert_eq!(server.anyone().get("/readyz").status, 200);
+        assert_eq!(server.anyone().get("/sign-in").status, 200);
+        fs::remove_file(&switch).unwrap();
+        made.insert(client.create("/Users", &heavy(round * 1000)));
+        assert_whole(&mut client, &made);
+    }
+    assert_integrity(&server);
 }

@@ -87,6 +87,15 @@ pub(super) fn database(data: &Path) -> Vec<Finding> {
             "name the data folder with --data",
         )];
     }
+    // Else all that follows would be told of as damage.
+    if let Err(error) = fs::OpenOptions::new()
+        .append(true)
+        .open(data.join("rollcall.db"))
+    {
+        let fix = "mend permissions or attributes (lsattr), or mount the disk for writing again; the kernel's log says why it no longer is";
+        let found = format!("rollcall.db can't be written: {error}");
+        return vec![Finding::fail("database", found, fix)];
+    }
     let found = match health::check(data) {
         Ok(found) => found,
         Err(error) => return vec![Finding::fail("database", error, restore)],
