@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
+use crate::browser::Browser;
 use crate::support::{PATIENCE, Server};
 use crate::tenant::{ScimClient, Tenant, run, text, user};
 
@@ -133,6 +134,108 @@ fn a_backup_under_load_brings_back_exactly_its_moment() {
     let found = ScimClient::new(&server, &token).all("/Users");
     assert_eq!(found.into_keys().collect::<BTreeSet<_>>(), expected);
     assert_eq!(created_until(&server, i64::MAX), expected);
+}
+
+/// Somebody who tries a password.
+fn sign_in(server: &Server, name: &str, password: &str) -> (u16, Browser) {
+    let mut browser = Browser::new(server);
+    browser.get("/sign-in");
+    let answer = browser.post("/sign-in", &[("email", name), ("password", password)]);
+    (answer.status, browser)
+}
+
+#[test]
+fn after_a_restore_people_sign_in_as_at_the_backup_s_moment() {
+    const OLD: &str = "Zwetschgen-Roster";
+    const NEW: &str = "Kobalt und Flieder";
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = |name: &str| elsewhere.path().join(name).to_str().unwrap().to_owned();
+    let mut server = Server::start_in(folder.path());
+    let tenant = Tenant::create(&server, "contoso");
+    let token = tenant.token.clone();
+    run(
+        &server,
+        &["tenant", "set", "contoso", "--password-sign-in", "on"],
+    );
+    fs::write(path("old"), OLD).unwrap();
+    fs::write(path("new"), NEW).unwrap();
+    let account = [
+        "account",
+        "create",
+        "boss@contoso.example",
+        "--tenant",
+        "contoso",
+    ];
+    run(
+        &server,
+        &[&account[..], &["--password-file", &path("old")]].concat(),
+    );
+    let mut client = tenant.client();
+    let mut push = |name: &str| client.create("/Users", &user(name, json!({"password": OLD})));
+    let (ana, bob) = (push("ana"), push("bob"));
+    let everybody = ["boss@contoso.example", "ana", "bob"];
+    let [mut boss, _, _] = everybody.map(|name| {
+        let (status, browser) = sign_in(&server, name, OLD);
+        assert_eq!(status, 200, "{name}");
+        browser
+    });
+
+    let state = |server: &Server, name: &str| {
+        run(
+            server,
+            &["export", "--tenant", "contoso", "--events", &path(name)],
+        );
+        (
+            fs::read(path(name)).unwrap(),
+            run(server, &["log", "--tenant", "contoso", "-o", "json"]),
+        )
+    };
+    let before = state(&server, "before");
+    run(&server, &["backup", &path("copy.db")]);
+
+    let password = json!([{"op": "replace", "path": "password", "value": NEW}]);
+    client.patch(&format!("/Users/{ana}"), password);
+    client.expect(204, "DELETE", &format!("/Users/{bob}"), None);
+    client.create("/Users", &user("late", json!({"password": OLD})));
+    run(
+        &server,
+        &[
+            "account",
+            "reset",
+            "boss@contoso.example",
+            "--password-file",
+            &path("new"),
+        ],
+    );
+    let (status, mut late) = sign_in(&server, "late", OLD);
+    assert_eq!(status, 200);
+    assert_ne!(state(&server, "after"), before);
+
+    server.kill();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        fs::write(entry.unwrap().path(), "destroyed").unwrap();
+    }
+    let restored = rollcall(folder.path(), &["restore", &path("copy.db")]);
+    assert!(restored.status.success(), "{restored:?}");
+    let server = Server::start_in(folder.path());
+    assert!(
+        state(&server, "restored") == before,
+        "another state than at the backup's moment"
+    );
+    // Sessions, too: those of then, and no later one.
+    assert_eq!(boss.move_to(&server).get("/settings").status, 200);
+    late.move_to(&server).get("/me");
+    assert!(late.path.starts_with("/sign-in"), "{}", late.path);
+    for name in everybody {
+        assert_eq!(sign_in(&server, name, OLD).0, 200, "{name}");
+    }
+    for (name, password) in [("boss@contoso.example", NEW), ("ana", NEW), ("late", OLD)] {
+        assert_eq!(sign_in(&server, name, password).0, 403, "{name}");
+    }
+    // And the provider goes on.
+    let mut client = ScimClient::new(&server, &token);
+    client.create("/Users", &user("next", json!({"password": OLD})));
+    assert_eq!(sign_in(&server, "next", OLD).0, 200);
 }
 
 #[test]

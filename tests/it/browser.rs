@@ -33,6 +33,12 @@ impl Browser {
         }
     }
 
+    /// The same browser, for a server that has come back at another address.
+    pub fn move_to(&mut self, server: &Server) -> &mut Browser {
+        self.client = server.anyone();
+        self
+    }
+
     /// One that is signed in to tenant `name` with a new local account.
     #[track_caller]
     pub fn sign_in(server: &Server, name: &str) -> Browser {
