@@ -19,7 +19,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::tenants::{self, Tenant};
-use super::{Snapshot, Store, upgrade};
+use super::{Snapshot, Store, connection, upgrade};
 use crate::error::{Doing, Result};
 
 /// What a database holds.
@@ -68,28 +68,40 @@ pub fn make(store: &Store, file: &Path, existing: Existing) -> Result<Made> {
     let partial = Partial::beside(file)?;
     let (contents, rows) = store.read(|snapshot| {
         refuse_itself(file, Path::new(snapshot.conn.path().unwrap_or_default()))?;
-        let mut copy = partial.open()?;
-        // Nobody needs half a copy back: a journal would double what is written.
-        copy.pragma_update(None, "journal_mode", "OFF")
-            .doing("setting journal_mode")?;
         let (contents, rows) = (contents(snapshot.conn)?, rows(snapshot.conn)?);
-        let backup = Backup::new(snapshot.conn, &mut copy).doing("beginning a backup")?;
-        match backup.step(-1).doing("copying the database")? {
-            StepResult::Done => Ok((contents, rows)),
-            _ => Err("another program has locked it").doing("copying the database"),
-        }
+        partial.fill(snapshot.conn)?;
+        Ok((contents, rows))
     })?;
-    let copy = partial.checked()?;
-    if self::rows(&copy)? != rows {
-        return Err("it doesn't have the rows of the database").doing("checking the backup");
-    }
-    close(copy)?;
+    partial.has(&rows)?;
     refuse_existing(file, existing)?;
     Ok(Made {
         file: file.to_owned(),
         bytes: partial.put(file)?,
         contents,
     })
+}
+
+/// Copies a database that is about to become one of schema version `newest`, to `rollcall.db.before-version-N` beside it,
+/// checked as any backup. One of that name is left of an upgrade that did not succeed, and is older than this one.
+///
+/// # Errors
+///
+/// Where there's no room, or the database is not whole: then it should stay as it is.
+pub(super) fn before_upgrade(database: &Path, newest: i32) -> Result<()> {
+    let file = companion(database, &format!(".before-version-{newest}"));
+    let partial = Partial::beside(&file)?;
+    // A connection of its own: SQLite doesn't copy by one that is about to write.
+    let conn = connection::open_reader(database)?;
+    let snapshot = conn.unchecked_transaction().doing("beginning to read")?;
+    let rows = rows(&snapshot)?;
+    partial.fill(&snapshot)?;
+    partial.has(&rows)?;
+    partial.put(&file)?;
+    log::info!(
+        "the database gets schema version {newest}; it stays as it was in {}",
+        file.display()
+    );
+    Ok(())
 }
 
 fn refuse_existing(file: &Path, existing: Existing) -> Result<()> {
@@ -291,6 +303,28 @@ impl Partial {
         conn.pragma_update(None, "synchronous", "OFF")
             .doing("setting synchronous")?;
         Ok(conn)
+    }
+
+    /// Copies what `conn` sees, whose transaction keeps it the same.
+    fn fill(&self, conn: &Connection) -> Result<()> {
+        let mut copy = self.open()?;
+        // Nobody needs half a copy back: a journal would double what is written.
+        copy.pragma_update(None, "journal_mode", "OFF")
+            .doing("setting journal_mode")?;
+        let backup = Backup::new(conn, &mut copy).doing("beginning a backup")?;
+        match backup.step(-1).doing("copying the database")? {
+            StepResult::Done => Ok(()),
+            _ => Err("another program has locked it").doing("copying the database"),
+        }
+    }
+
+    /// Whether it is whole and has as many rows as the database of which it is a copy.
+    fn has(&self, rows: &BTreeMap<String, i64>) -> Result<()> {
+        let copy = self.checked()?;
+        if self::rows(&copy)? != *rows {
+            return Err("it doesn't have the rows of the database").doing("checking the backup");
+        }
+        close(copy)
     }
 
     /// Makes it one file that needs no other beside it, and looks through all of it.

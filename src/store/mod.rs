@@ -129,7 +129,8 @@ impl<'a> Deref for Tx<'a> {
 }
 
 impl Store {
-    /// Opens (and, where needed, makes) `DIR/rollcall.db`, upgrades its schema, starts the writer thread.
+    /// Opens (and, where needed, makes) `DIR/rollcall.db`, upgrades its schema after a copy of the file, starts the writer
+    /// thread.
     ///
     /// # Errors
     ///
@@ -139,7 +140,7 @@ impl Store {
         let in_use = lock::share(dir)?;
         let path = connection::create(dir)?;
         let mut conn = connection::open(&path).map_err(|error| faults::at_start(error, dir))?;
-        upgrade::upgrade(&mut conn)?;
+        upgrade::upgrade(&mut conn, |newest| backup::before_upgrade(&path, newest))?;
         Ok(Store {
             writer: writer::Writer::start(conn)?,
             anchor: faults::Anchor::of(&path),

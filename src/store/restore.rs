@@ -41,7 +41,8 @@ pub fn restore(dir: &Path, file: &Path, now: Timestamp) -> Result<Restored> {
         copy_companion(&backup::companion(file, suffix), &partial.companion(suffix))?;
     }
     let mut conn = partial.checked()?;
-    upgrade::upgrade(&mut conn)?;
+    // The file that was given is left as it is.
+    upgrade::upgrade(&mut conn, |_| Ok(()))?;
     let contents = backup::contents(&conn)?;
     backup::close(conn)?;
     let kept = set_aside(&database, now)?;

@@ -29,7 +29,7 @@ mod danger; // the danger zone: typed names, fresh sign-ins, this tenant alone
 mod doctor; // what the doctor says of what is well, and of each thing that isn't
 mod door; // who may come in, and what every answer carries: credentials, hosts, headers
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections
-mod faults; // a full disk, a limit, a database that is removed or damaged
+mod faults; // a full disk, a limit, a read-only disk, a database that is removed or damaged
 mod feed; // the event feed: nothing missed, nothing twice, through kill -9
 mod filters; // what filters mean: data/filters.txt over data/people.json
 mod forward; // forward auth, as a proxy in front of an app asks
@@ -63,6 +63,7 @@ mod random_patch; // random PATCHes do what naive_patch does
 mod retention; // the archive over time and in bulk, in this process with a given clock
 mod rfc; // the conformance matrix: data/rfc, a file for each requirement and each figure
 mod roles; // which role a user has, and why
+mod schema; // released schemas become the newest one: data/schema
 mod settings_events; // the page of events: words, filters, pages
 mod settings_roles; // the page of roles: previews, what is refused, another tenant’s ids, markup
 mod settings_undo; // the page of undo: the list, and that exactly it comes back
