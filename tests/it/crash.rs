@@ -1,8 +1,8 @@
 //! `kill -9` amid eight writing clients: whatever was acknowledged is there afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -92,6 +92,8 @@ fn a_bulk_request_is_there_whole_or_not_at_all() {
     let mut acknowledged = 0;
     for round in 0..6 {
         let mut client = connected(&server, &token);
+        let answers = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&answers);
         let writer = std::thread::spawn(move || {
             (0..)
                 .take_while(|request| {
@@ -103,10 +105,17 @@ fn a_bulk_request_is_there_whole_or_not_at_all() {
                         .collect();
                     send(&mut client, "POST", "/Bulk", &bulk_request(&operations)).is_some()
                 })
+                .inspect(|_| {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                })
                 .count()
         });
+        let end = Instant::now() + PATIENCE;
+        while answers.load(Ordering::Relaxed) == 0 && Instant::now() < end {
+            std::thread::yield_now();
+        }
         // Not a wait for something to happen: this is the moment of the crash, another one in each round.
-        std::thread::sleep(Duration::from_millis(200 + round * 61));
+        std::thread::sleep(Duration::from_millis(round * 31));
         server.kill();
         acknowledged += writer.join().unwrap();
         server = Server::start_in(folder.path());
