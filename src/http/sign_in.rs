@@ -76,9 +76,9 @@ fn enter(visitor: &Visitor<'_>, account: &Account, next: Option<&str>) -> Result
     }
     let past = enforced.then(|| {
         log::warn!(
-            "{}: {:?} signs in past single sign-on",
+            "{}: local account {} signs in past single sign-on",
             visitor.head.request_id,
-            account
+            account.id
         );
         Flash::Failed("You signed in past single sign-on, which is enforced here. The log and the events say so.".to_owned())
     });

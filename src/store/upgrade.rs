@@ -14,7 +14,8 @@ const APPLICATION_ID: i32 = 0x726f_6c6c;
 const SCHEMA: &str = include_str!("../../schema.sql");
 
 /// `STEPS[n]` takes a file from version n + 1 to n + 2. Never change or remove one that was released: add another,
-/// and change `schema.sql` to what all of them together give.
+/// and change `schema.sql` to what all of them together give. `REGENERATE=1 cargo test --test it schema` then writes a
+/// database of the new version for the tests.
 const STEPS: &[&str] = &[];
 
 /// The version of `schema.sql`.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::browser::Browser;
 use crate::support::{PATIENCE, Server};
 use crate::tenant::{ScimClient, Tenant, run};
 
@@ -348,4 +349,48 @@ fn no_secret_is_ever_in_the_file() {
     );
     assert!(!holds(secret), "a password");
     assert!(!holds(&token), "a token");
+}
+
+/// Who may read the journal of a machine need not be who may read the directory. What happened to whom is in the
+/// provisioning log and in the events.
+#[test]
+fn the_server_s_own_log_names_nobody() {
+    let server = Server::start();
+    let tenant = Tenant::create(&server, "contoso");
+    run(
+        &server,
+        &["tenant", "set", "contoso", "--password-sign-in", "on"],
+    );
+    let mut client = tenant.client();
+    let person = |number: usize| {
+        json!({ "schemas": [USER], "userName": format!("marker{number}@example.org"), "displayName": "Marker Person",
+                "password": "Zwetschgen-Roster", "phoneNumbers": [{ "value": "+49 30 marker" }] })
+    };
+    let ids: Vec<String> = (0..25)
+        .map(|number| client.create("/Users", &person(number)))
+        .collect();
+    client.expect(409, "POST", "/Users", Some(&person(0)));
+    client.call("GET", "/Users?filter=displayName eq \"Marker Person", None);
+    client.call("GET", "/Users/marker", None);
+    client.bytes("POST", "/Users", Some(b"{\"userName\": \"marker"));
+    let team = json!({ "schemas": [GROUP], "displayName": "Marker Team", "members": [{ "value": ids[0] }] });
+    client.create("/Groups", &team);
+    for (name, password) in [
+        ("marker0@example.org", "Zwetschgen-Roster"),
+        ("marker0@example.org", "wrong"),
+        ("marker-nobody@example.org", "wrong"),
+    ] {
+        let mut browser = Browser::new(&server);
+        browser.get("/sign-in");
+        browser.post("/sign-in", &[("email", name), ("password", password)]);
+    }
+    for id in &ids {
+        client.expect(204, "DELETE", &format!("/Users/{id}"), None);
+    }
+    // It did speak of these things.
+    let said = server.stderr();
+    for words in ["refused a sign-in from 127.0.0.1", "nothing is purged"] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert!(!said.to_lowercase().contains("marker"), "{said}");
 }
