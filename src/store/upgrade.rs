@@ -91,8 +91,10 @@ fn version_up_to(conn: &Connection, newest: i32) -> Result<Option<i32>> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
-    use crate::store::{backup, connection};
+    use crate::store::{backup, connection, restore};
 
     fn nothing_to_keep(_: i32) -> Result<()> {
         panic!("no released schema became a newer one")
@@ -143,6 +145,13 @@ mod tests {
         assert_eq!(tenants(&old), 1);
         assert!(old.prepare("SELECT motto FROM tenant").is_err());
         by(&mut conn, LATER, nothing_to_keep).unwrap();
+        // Who goes back to the executable of before restores it.
+        let back = tempfile::tempdir().unwrap();
+        restore::restore(back.path(), &kept, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(
+            tenants(&Connection::open(connection::file(back.path())).unwrap()),
+            1
+        );
     }
 
     #[test]

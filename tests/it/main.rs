@@ -57,7 +57,8 @@ mod people_pages; // the settings' pages of people: search, paging, one person, 
 mod power_loss; // the disk as a power cut leaves it, at hundreds of moments
 mod pretend; // signing in by the pretend provider of --dev, who is refused, and where there is none
 mod provisioning_pages; // connecting a provider and apps on the settings pages
-mod proxies; // behind nginx and Caddy by the files of packaging/proxy, and what Traefik's says
+mod proxies; // behind nginx and Caddy, by the files of packaging/proxy
+mod proxy_files; // what those files say, and Traefik's, which isn't run
 mod random_bulk; // random bulk requests do what the same requests do one by one
 mod random_life; // random lives: the feed tells all, the archive keeps all, roles are as explained
 mod random_patch; // random PATCHes do what naive_patch does

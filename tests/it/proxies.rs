@@ -1,15 +1,14 @@
 //! Behind nginx and Caddy by the files of `packaging/proxy/`, which are those of the guide: SCIM, pages, signing in by a
-//! provider, forward auth, and what a client claims of itself. Traefik's file is held against what Traefik asks for.
+//! provider, forward auth, and what a client claims of itself.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use serde_json::{Value, json};
-use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::authority::{Authority, EC};
 use crate::browser::encoded;
@@ -21,7 +20,7 @@ const ROLLCALL: &str = "https://rollcall.example.org";
 const WIKI: &str = "https://wiki.example.org";
 
 /// Where the files expect rollcall and the app.
-const PLACES: [&str; 2] = ["127.0.0.1:8080", "127.0.0.1:3000"];
+pub const PLACES: [&str; 2] = ["127.0.0.1:8080", "127.0.0.1:3000"];
 
 /// The client's address, which is no proxy's.
 const CLIENT: &str = "127.0.0.2";
@@ -59,7 +58,8 @@ impl Drop for Proxy {
     }
 }
 
-fn file(name: &str) -> String {
+/// A file of `packaging/proxy/`.
+pub fn file(name: &str) -> String {
     let path = format!("{}/packaging/proxy/{name}", env!("CARGO_MANIFEST_DIR"));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -513,74 +513,4 @@ fn behind_nginx_all_is_as_without() {
 #[test]
 fn behind_caddy_all_is_as_without() {
     behind(Program::Caddy);
-}
-
-#[test]
-fn the_guide_shows_the_files_as_they_are() {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("static/docs/behind-a-proxy.md");
-    let guide = fs::read_to_string(guide).unwrap();
-    for (name, language) in [
-        ("nginx.conf", "nginx"),
-        ("Caddyfile", ""),
-        ("traefik.yml", "yaml"),
-    ] {
-        let block = format!("```{language}\n{}```\n", file(name));
-        assert!(guide.contains(&block), "the guide has another {name}");
-    }
-}
-
-/// Traefik is in no package archive, so it can't be run here. `forward` asks what Traefik would ask.
-#[test]
-fn the_file_for_traefik_names_what_traefik_and_rollcall_know() {
-    let found = &YamlLoader::load_from_str(&file("traefik.yml")).unwrap()[0]["http"];
-    let keys = |value: &Yaml| -> Vec<String> {
-        let hash = value.as_hash().expect("a mapping");
-        hash.keys()
-            .map(|key| key.as_str().unwrap().to_owned())
-            .collect()
-    };
-    assert_eq!(keys(found), ["routers", "middlewares", "services"]);
-    for router in found["routers"].as_hash().unwrap().values() {
-        let known = ["rule", "entryPoints", "middlewares", "service", "tls"];
-        assert!(
-            keys(router).iter().all(|key| known.contains(&key.as_str())),
-            "{router:?}"
-        );
-        assert_eq!(router["entryPoints"][0].as_str(), Some("websecure"));
-        assert!(router["tls"].as_hash().is_some(), "by HTTPS alone");
-        let service = router["service"].as_str().unwrap();
-        let url = found["services"][service]["loadBalancer"]["servers"][0]["url"].as_str();
-        let expected = PLACES[usize::from(service == "wiki")];
-        assert_eq!(url, Some(format!("http://{expected}").as_str()));
-    }
-    let rule = |name: &str| found["routers"][name]["rule"].as_str().unwrap();
-    assert_eq!(rule("rollcall"), "Host(`rollcall.example.org`)");
-    assert_eq!(rule("wiki"), "Host(`wiki.example.org`)");
-    // The longer rule comes first: nobody is asked who they are on the way to where they say it.
-    assert_eq!(
-        rule("wiki-sign-in"),
-        "Host(`wiki.example.org`) && PathPrefix(`/.rollcall/`)"
-    );
-    assert!(found["routers"]["wiki-sign-in"]["middlewares"].is_badvalue());
-    let asked = &found["middlewares"][found["routers"]["wiki"]["middlewares"][0].as_str().unwrap()]
-        ["forwardAuth"];
-    assert_eq!(keys(asked), ["address", "authResponseHeaders"]);
-    let address = asked["address"].as_str().unwrap();
-    assert_eq!(address, format!("http://{}/auth/forward", PLACES[0]));
-    let copied: Vec<_> = asked["authResponseHeaders"]
-        .as_vec()
-        .unwrap()
-        .iter()
-        .map(|name| name.as_str().unwrap())
-        .collect();
-    assert_eq!(
-        copied,
-        [
-            "Remote-User",
-            "Remote-Name",
-            "Remote-Email",
-            "Remote-Groups",
-            "Remote-Role"
-        ]
-    );
 }
