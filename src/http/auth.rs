@@ -50,7 +50,7 @@ pub(super) fn app(app: &App, head: &Head) -> Result<Caller> {
     // To the minute, so that hardly any request writes.
     if noted.is_none_or(|at| head.now.as_millisecond() - at.as_millisecond() >= 60_000) {
         let (now, address) = (head.now, head.address.to_string());
-        app.store.write(now, move |tx| {
+        app.note(head, move |tx| {
             let shown = Use {
                 id,
                 at: now,
@@ -58,7 +58,7 @@ pub(super) fn app(app: &App, head: &Head) -> Result<Caller> {
                 answered: true,
             };
             tokens::used(tx, tenant, &shown)
-        })?;
+        });
     }
     Ok(caller)
 }

@@ -51,12 +51,12 @@ fn note(app: &App, head: &Head) -> Result<()> {
             None => Ok(None),
         }
     })?;
-    match used.filter(|session| visitor::is_to_be_noted(session, head.now)) {
-        Some(session) => app.store.write(head.now, move |tx| {
+    if let Some(session) = used.filter(|session| visitor::is_to_be_noted(session, head.now)) {
+        app.note(head, move |tx| {
             sessions::seen(tx, session.tenant, session.id)
-        }),
-        None => Ok(()),
+        });
     }
+    Ok(())
 }
 
 /// The person whose cookie came to this host.

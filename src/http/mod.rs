@@ -39,11 +39,12 @@ mod wire;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::error::Result;
 use crate::seal::KeyFile;
 use crate::sso::entra;
 use crate::sso::fetch::Providers;
-use crate::store::Store;
 use crate::store::backup::Schedule;
+use crate::store::{Store, Tx};
 use metrics::Metrics;
 use rate::Rate;
 use request::{Handler, Head, Request, Response};
@@ -100,6 +101,13 @@ impl App {
     /// Scheme and host of our URLs in an answer to this request.
     fn origin<'a>(&'a self, head: &'a Head) -> &'a str {
         self.public_url.as_deref().unwrap_or(&head.origin)
+    }
+
+    /// Notes that a request was made. Who asks is answered all the same where that can't be written, as on a full disk.
+    fn note(&self, head: &Head, use_of: impl FnOnce(&Tx<'_>) -> Result<()> + Send + 'static) {
+        if let Err(error) = self.store.write(head.now, use_of) {
+            log::warn!("{}: its use is not noted: {error}", head.request_id);
+        }
     }
 }
 

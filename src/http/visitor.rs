@@ -336,8 +336,7 @@ fn current(app: &App, head: &Head, secret: &str) -> Result<Option<Session>> {
         && is_to_be_noted(session, head.now)
     {
         let (tenant, id) = (session.tenant, session.id);
-        app.store
-            .write(head.now, move |tx| sessions::seen(tx, tenant, id))?;
+        app.note(head, move |tx| sessions::seen(tx, tenant, id));
     }
     Ok(session)
 }

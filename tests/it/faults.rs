@@ -9,6 +9,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::browser::Browser;
+use crate::forward::Proxy;
 use crate::preload::library;
 use crate::support::Server;
 use crate::tenant::{ScimClient, Tenant, run, text, user};
@@ -391,12 +393,27 @@ fn a_disk_that_becomes_read_only_refuses_writes_until_it_no_longer_is() {
         ("LD_PRELOAD", library.as_path()),
         ("READ_ONLY", &switch),
         ("READ_ONLY_FOLDER", &data),
+        ("ROLLCALL_PUBLIC_URL", Path::new("http://login.example")),
+        ("ROLLCALL_TRUSTED_PROXY", Path::new("127.0.0.1")),
     ];
     let server = Server::start_in_with_environment(&data, &environment);
     let acme = Tenant::create(&server, "acme");
     let mut client = acme.client();
     let mut made: BTreeSet<String> = (0..3).map(|n| client.create("/Users", &heavy(n))).collect();
+    let app = run(
+        &server,
+        &[
+            "token", "create", "--tenant", "acme", "--api", "--scope", "read",
+        ],
+    );
+    let mut app = server.anyone().with_token(&app);
+    let mut admin = Browser::sign_in(&server, "acme");
+    let mut proxy = Proxy::let_in(&server, "acme", "u0@example.org");
     for round in 1..=2 {
+        // A minute passes, so that each use is to be noted again.
+        server.sql(
+            "UPDATE session SET last_seen = last_seen - 120000; UPDATE token SET last_used = last_used - 120000",
+        );
         fs::write(&switch, "").unwrap();
         let kept = made.first().unwrap().clone();
         for (method, path, body) in [
@@ -431,6 +448,13 @@ fn a_disk_that_becomes_read_only_refuses_writes_until_it_no_longer_is() {
         });
         assert_eq!(server.anyone().get("/readyz").status, 200);
         assert_eq!(server.anyone().get("/sign-in").status, 200);
+        // So do apps, those behind a proxy too, and the settings.
+        assert_eq!(app.get("/api/v1/users").status, 200);
+        assert_eq!(proxy.asks(), 200);
+        assert_eq!(admin.get("/settings/people").status, 200);
+        let log = server.stderr();
+        let unnoted = log.matches("its use is not noted").count();
+        assert!(unnoted >= 3 * round, "{unnoted} uses: {log}");
         fs::remove_file(&switch).unwrap();
         made.insert(client.create("/Users", &heavy(round * 1000)));
         assert_whole(&mut client, &made);

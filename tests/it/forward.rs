@@ -9,7 +9,7 @@ use crate::tenant::{Tenant, patch_op, run, user};
 const APP: &str = "notes.example";
 
 /// A proxy for an app's host: it says which one, and sends on the cookie of a browser.
-struct Proxy {
+pub struct Proxy {
     client: Client,
     host: &'static str,
     cookie: String,
@@ -41,9 +41,26 @@ impl Proxy {
         answer
     }
 
+    /// One whose browser somebody of the tenant signed in with, on the way to an app that everybody may open.
+    #[track_caller]
+    pub fn let_in(server: &Server, tenant: &str, person: &str) -> Proxy {
+        let mut admin = Browser::sign_in(server, tenant);
+        admin.get("/settings/hosts");
+        let fields = [("do", "save"), ("host", APP), ("role", ""), ("teams", "")];
+        admin.post("/settings/hosts", &fields);
+        admin.must_show("Saved: who may open it.");
+        let mut proxy = Proxy::new(server, APP);
+        let begin = path_of(&proxy.get("/auth/forward"), "http://notes.example").to_owned();
+        let enter = path_of(&proxy.get(&begin), "http://login.example").to_owned();
+        let sent = Browser::sign_in_as(server, tenant, person).request("GET", &enter, "");
+        proxy.get(path_of(&sent, "http://notes.example"));
+        assert_eq!(proxy.asks(), 200);
+        proxy
+    }
+
     /// The status of asking who somebody is.
     #[track_caller]
-    fn asks(&mut self) -> u16 {
+    pub fn asks(&mut self) -> u16 {
         self.get("/auth/forward").status
     }
 }
