@@ -13,7 +13,7 @@ use super::{Failure, Outcome, archive, change, existing, failure, look};
 use crate::error::Error;
 use crate::scim::ScimError;
 use crate::scim::filter::Filter;
-use crate::scim::project::hide;
+use crate::scim::project::told;
 use crate::scim::resource;
 use crate::scim::schema::Kind;
 use crate::store::people::{self, Person};
@@ -236,11 +236,8 @@ fn show(data: &Path, kind: Kind, tenant: &str, wanted: &str) -> Outcome {
             .iter()
             .map(|link| json!({ "value": link.id, "display": link.display, "type": link.r#type }))
             .collect();
-        let mut shown = stored.document;
-        hide(
-            &mut shown,
-            attributes::schemas(snapshot, tenant.id)?.of(kind),
-        );
+        let schemas = attributes::schemas(snapshot, tenant.id)?;
+        let mut shown = told(&stored.document, schemas.of(kind)).into_owned();
         shown.insert("id".into(), stored.id.into());
         shown.insert(kind.membership_attribute().into(), Value::Array(links));
         let meta = json!({

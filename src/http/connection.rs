@@ -18,7 +18,7 @@ use super::chunked::Chunked;
 use super::head::{Framing, ParsedHead, Refusal, parse_head};
 use super::listen::Service;
 use super::register::Place;
-use super::render::{Form, Stamp, file_of, render};
+use super::render::{Form, Stamp, file_of, long_body_of, render};
 use super::request::{Ends, Head, Request, Response, attribute};
 use super::wire::{End, Wire};
 
@@ -301,6 +301,7 @@ impl Connection<'_> {
     /// Sends an answer. False if the connection is to be closed.
     fn answer(&mut self, response: &Response, stamp: &Stamp, form: Form) -> bool {
         let sent = self.send(&render(response, stamp, form))
+            && long_body_of(response, form).is_none_or(|body| self.send(body))
             && file_of(response, form).is_none_or(|(file, length)| self.send_file(file, length));
         let is_last = form.connection == Some("close");
         if sent && is_last {

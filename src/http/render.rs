@@ -1,4 +1,4 @@
-//! An answer's bytes: the status line, the header fields and a body that is in memory in one piece, for one write.
+//! An answer's bytes: the status line, the header fields and a body that isn't long in one piece, for one write.
 
 use std::fs::File;
 use std::time::Instant;
@@ -43,7 +43,10 @@ pub(super) struct Form {
     pub(super) connection: Option<&'static str>,
 }
 
-/// The bytes of an answer; of one whose body is a [file](file_of), those before it.
+/// The longest body, in bytes, that is sent in one piece with its head: two writes are slower, and a copy costs memory.
+const COPIED_BODY_BYTES: usize = 64 * 1024;
+
+/// The bytes of an answer; of one whose body is [long](long_body_of) or a [file](file_of), those before it.
 pub(super) fn render(response: &Response, stamp: &Stamp, form: Form) -> Vec<u8> {
     // tiny_http writes responses, too, but would name itself as the Server, give a 204 a
     // Content-Length against RFC 9110 §8.6, and can't be told to send `Connection: close`.
@@ -53,10 +56,10 @@ pub(super) fn render(response: &Response, stamp: &Stamp, form: Form) -> Vec<u8> 
         StatusCode(response.status).default_reason_phrase()
     );
     let mut field = |name: &str, value: &str| {
-        head.push_str(&format!(
-            "{name}: {}\r\n",
-            value.replace(char::is_control, "")
-        ));
+        head.push_str(name);
+        head.push_str(": ");
+        head.extend(value.split(char::is_control));
+        head.push_str("\r\n");
     };
     let has_body = has_body(response.status);
     if let Ok(date) = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&stamp.now) {
@@ -77,10 +80,21 @@ pub(super) fn render(response: &Response, stamp: &Stamp, form: Form) -> Vec<u8> 
     if let Body::Bytes(body) = &response.body
         && has_body
         && !form.without_body
+        && body.len() <= COPIED_BODY_BYTES
     {
         bytes.extend_from_slice(body);
     }
     bytes
+}
+
+/// The body that follows the rendered bytes; `None` where nothing in memory does.
+pub(super) fn long_body_of(response: &Response, form: Form) -> Option<&[u8]> {
+    match &response.body {
+        Body::Bytes(body) if has_body(response.status) && !form.without_body => {
+            Some(body.as_slice()).filter(|body| body.len() > COPIED_BODY_BYTES)
+        }
+        _ => None,
+    }
 }
 
 /// The file that follows the rendered bytes, and its length; `None` where nothing follows.

@@ -2,16 +2,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::App;
 use super::auth::{self, Caller};
 use super::request::{Head, Request, Response};
 use super::route::{self, Route, Scim};
 use crate::error::{Error, Result};
-use crate::provision::{self, Answer, Call, Me, Target};
+use crate::provision::{self, Answer, Body, Call, Me, Target};
 use crate::scim::declare::Schemas;
-use crate::scim::message::{self, Projection, SearchRequest};
+use crate::scim::message::{self, ListResponse, Projection, SearchRequest};
 use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery};
 use crate::store::exchanges::Exchange;
@@ -71,7 +71,7 @@ pub(super) fn loop_refusal(
         let call = described(app, head, vec![], &caller);
         provision::record_refusal(&app.store, &call, &refusal);
     }
-    json(status, &refusal.to_json())
+    scim_json(status, refusal.to_json().to_string())
 }
 
 /// ServiceProviderConfig, ResourceTypes and Schemas (RFC 7644 §4): with a token the tenant's, without one those that every
@@ -101,7 +101,7 @@ fn discover(app: &App, head: &Head, resource: &Scim) -> Result<Answer> {
     };
     Ok(Answer {
         status: 200,
-        body: Some(body),
+        body: Some(Body::Json(body)),
         ..Answer::default()
     })
 }
@@ -109,7 +109,8 @@ fn discover(app: &App, head: &Head, resource: &Scim) -> Result<Answer> {
 /// One of `all` by its id, or all of them as a ListResponse.
 fn listed(all: Vec<Value>, id: Option<&str>) -> Result<Value> {
     let Some(id) = id else {
-        return Ok(message::list_response(all.len() as u64, 1, all));
+        let list = ListResponse::at(1, all.len() as u64, all);
+        return Ok(json!(list));
     };
     all.into_iter()
         .find(|value| {
@@ -438,7 +439,7 @@ fn check_media_type(head: &Head) -> std::result::Result<(), ScimError> {
 
 fn reply(answer: Answer) -> Response {
     let mut response = match &answer.body {
-        Some(body) => json(answer.status, body),
+        Some(body) => scim_json(answer.status, body.text()),
         None => Response {
             status: answer.status,
             headers: vec![],
@@ -461,7 +462,7 @@ fn reply(answer: Answer) -> Response {
 }
 
 fn refuse(refusal: ScimError, head: &Head, resource: &Scim) -> Response {
-    let mut response = json(refusal.status(), &refusal.to_json());
+    let mut response = scim_json(refusal.status(), refusal.to_json().to_string());
     match refusal.status() {
         // RFC 6750 §3.1: the error code only where a token was shown, and not for `Basic`.
         401 if auth::bearer(head).is_some() => response.headers.push((
@@ -482,10 +483,10 @@ fn refuse(refusal: ScimError, head: &Head, resource: &Scim) -> Response {
     response
 }
 
-fn json(status: u16, body: &Value) -> Response {
+fn scim_json(status: u16, body: String) -> Response {
     Response {
         status,
         headers: vec![("Content-Type", SCIM_JSON.to_owned())],
-        body: body.to_string().into_bytes().into(),
+        body: body.into_bytes().into(),
     }
 }

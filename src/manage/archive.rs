@@ -218,17 +218,15 @@ pub(super) fn changed(
     stored: &Stored,
     before: Option<&Document>,
 ) -> Result<()> {
-    let before = before.cloned().map(Value::Object);
-    let after = Value::Object(stored.document.clone());
     let event = Event {
         actor,
         kind,
         subject: &stored.id,
         object: None,
-        before: before.as_ref(),
-        after: Some(&after),
+        before,
+        after: Some(&stored.document),
     };
-    events::append(tx, tenant, &event)?;
+    events::append_document(tx, tenant, stored.kind, &event)?;
     Ok(())
 }
 

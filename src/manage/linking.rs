@@ -288,18 +288,8 @@ fn create(
     if resources::taken(tx, tenant, Kind::User, &document, None)?.is_some() {
         return Ok(Err(Denied::NameTaken));
     }
-    let user = resources::insert(tx, tenant, Kind::User, document)?;
-    let after = Value::Object(user.document.clone());
-    let event = Event {
-        actor: ROLLCALL,
-        kind: "user.created",
-        subject: &user.id,
-        object: None,
-        before: None,
-        after: Some(&after),
-    };
-    events::append(tx, tenant, &event)?;
-    roles::settle(tx, tenant, ROLLCALL, &user)?;
+    let id = resources::fresh_id(tx.now)?;
+    let user = roles::insert_user(tx, tenant, ROLLCALL, id, document)?;
     let who = (connection.issuer.as_str(), claims.subject.as_str());
     link(tx, tenant, &user, who, "created")?;
     Ok(Ok(user))

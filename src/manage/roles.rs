@@ -26,6 +26,30 @@ pub fn settle(tx: &Tx<'_>, tenant: TenantId, actor: &str, user: &Stored) -> Resu
     Ok(())
 }
 
+/// Stores a new user, who is in no team yet, with the role that they have, and tells of both.
+pub fn insert_user(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    actor: &str,
+    id: String,
+    document: Document,
+) -> Result<Stored> {
+    let rules = roles::rules(tx, tenant)?;
+    let role = decide(&rules, &roles::said(&document, vec![])).role;
+    let user = resources::insert_as(tx, tenant, Kind::User, id, Some(role), document)?;
+    let event = Event {
+        actor,
+        kind: "user.created",
+        subject: &user.id,
+        object: None,
+        before: None,
+        after: Some(&user.document),
+    };
+    events::append_document(tx, tenant, Kind::User, &event)?;
+    assigned(tx, tenant, actor, &rules, &user, (None, role))?;
+    Ok(user)
+}
+
 /// The same for every live user within `scope`. Returns how many got another role.
 pub(super) fn settle_all(
     tx: &Tx<'_>,
@@ -149,8 +173,21 @@ fn settle_by(
         return Ok(false);
     };
     roles::give(tx, tenant, user, decided)?;
+    assigned(tx, tenant, actor, rules, user, (before, decided))?;
+    Ok(true)
+}
+
+/// The event of another role.
+fn assigned(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    actor: &str,
+    rules: &Rules,
+    user: &Stored,
+    (before, after): (Option<RoleId>, RoleId),
+) -> Result<()> {
     let shown = |role: RoleId| json!({ "role": rules.find(role).map(|role| &role.name) });
-    let (before, after) = (before.map(shown), shown(decided));
+    let (before, after) = (before.map(shown), shown(after));
     let event = Event {
         actor,
         kind: "role.assigned",
@@ -160,7 +197,7 @@ fn settle_by(
         after: Some(&after),
     };
     events::append(tx, tenant, &event)?;
-    Ok(true)
+    Ok(())
 }
 
 /// The role that a user has and the one that `rules` give, where the two are not the same.

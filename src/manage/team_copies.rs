@@ -10,7 +10,7 @@ use super::team_resources::{self, append, told};
 use crate::error::Result;
 use crate::scim::ScimError;
 use crate::scim::dialect;
-use crate::scim::project::hide;
+use crate::scim::project;
 use crate::scim::schema::Kind;
 use crate::store::events::{self, Event};
 use crate::store::resources::{self, Stored};
@@ -41,9 +41,8 @@ pub fn download(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<V
             value
         })
         .collect();
-    let mut attributes = team.document.clone();
     let schemas = attributes::schemas(snapshot, tenant)?;
-    hide(&mut attributes, schemas.of(Kind::Group));
+    let attributes = project::told(&team.document, schemas.of(Kind::Group));
     Ok(json!({
         "format": FORMAT,
         "id": team.id,

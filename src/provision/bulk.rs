@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::change::Change;
 use super::exchange::{Outcome, record_refused_part, refusing};
-use super::{Answer, Call, Target, password, refusal, words};
+use super::{Answer, Body, Call, Target, password, refusal, words};
 use crate::error::{Error, Result};
 use crate::scim::ScimError;
 use crate::scim::bulk::{self, Action, BulkRequest, Step};
@@ -195,7 +195,12 @@ impl Bulk {
         if promised.get(&index).is_some_and(|promised| *promised != id) {
             return Err(ScimError::conflict("an archived resource came back in its place").into());
         }
-        Ok((id, outcome.recorded(tx, &call)?))
+        // The answer to all of it shows none of the resources.
+        let answer = Answer {
+            body: None,
+            ..outcome.recorded(tx, &call)?
+        };
+        Ok((id, answer))
     }
 
     /// The change with ids in the place of references.
@@ -335,7 +340,7 @@ impl Bulk {
         Outcome {
             answer: Answer {
                 status: 200,
-                body: Some(bulk::response(operations)),
+                body: Some(Body::Json(bulk::response(operations))),
                 ..Answer::default()
             },
             action: words::bulk(tried - refused, refused, all - tried),

@@ -221,10 +221,10 @@ fn create(
         _ => (stored, Delta::default()),
     };
     Ok(Outcome {
-        answer: shown(tx, call, 201, &stored, projection)?,
         action: words::creation(verb, &stored, &delta),
-        subject: Some(stored.id),
+        subject: Some(stored.id.clone()),
         ignored: incoming.ignored,
+        answer: shown(tx, call, 201, stored, projection)?,
     })
 }
 
@@ -253,10 +253,10 @@ fn replace(
         None => (stored, Delta::default()),
     };
     Ok(Outcome {
-        answer: shown(tx, call, 200, &stored, projection)?,
         action: words::change(before, &stored, &delta, password.is_some()),
-        subject: Some(stored.id),
+        subject: Some(stored.id.clone()),
         ignored: incoming.ignored,
+        answer: shown(tx, call, 200, stored, projection)?,
     })
 }
 
@@ -270,6 +270,8 @@ fn modify(
     let password = password::new(tx, call, before, password)?;
     let stored = store_changes(tx, call, before, document, password.as_ref())?;
     let (stored, delta) = membership::apply(tx, call, stored, members)?;
+    let action = words::change(before, &stored, &delta, password.is_some());
+    let subject = Some(stored.id.clone());
     let answer = match stored.kind {
         Kind::Group if *projection == Projection::default() => Answer {
             status: 204,
@@ -277,12 +279,12 @@ fn modify(
             etag: Some(resource::etag(stored.version)),
             location: Some(super::location(call, &stored)),
         },
-        _ => shown(tx, call, 200, &stored, written)?,
+        _ => shown(tx, call, 200, stored, written)?,
     };
     Ok(Outcome {
         answer,
-        action: words::change(before, &stored, &delta, password.is_some()),
-        subject: Some(stored.id),
+        action,
+        subject,
         ignored: vec![],
     })
 }
@@ -335,21 +337,13 @@ fn insert(
     id: Option<String>,
     document: Document,
 ) -> Result<Stored> {
-    let stored = match id {
-        Some(id) => resources::insert_as(tx, call.tenant, kind, id, document)?,
-        None => resources::insert(tx, call.tenant, kind, document)?,
-    };
-    changed(
-        tx,
-        call,
-        words::created(kind),
-        &stored,
-        None,
-        Some(&stored.document),
-    )?;
+    let id = id.map_or_else(|| resources::fresh_id(tx.now), Ok)?;
     if kind == Kind::User {
-        roles::settle(tx, call.tenant, &call.actor(), &stored)?;
+        return roles::insert_user(tx, call.tenant, &call.actor(), id, document);
     }
+    let stored = resources::insert_as(tx, call.tenant, kind, id, None, document)?;
+    let after = Some(&stored.document);
+    changed(tx, call, "team.created", &stored, None, after)?;
     Ok(stored)
 }
 
@@ -472,19 +466,15 @@ fn changed(
     before: Option<&Document>,
     after: Option<&Document>,
 ) -> Result<()> {
-    let (before, after) = (
-        before.cloned().map(Value::Object),
-        after.cloned().map(Value::Object),
-    );
     let event = Event {
         actor: &call.actor(),
         kind,
         subject: &stored.id,
         object: None,
-        before: before.as_ref(),
-        after: after.as_ref(),
+        before,
+        after,
     };
-    events::append(tx, call.tenant, &event)?;
+    events::append_document(tx, call.tenant, stored.kind, &event)?;
     if ["user.deactivated", "user.deleted"].contains(&kind) {
         sessions::end_with(tx, call.tenant, &call.actor(), stored)?;
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{Answer, Me, secrets, words};
+use super::{Answer, Body, Me, secrets, words};
 use crate::error::{Error, Result};
 use crate::scim::ScimError;
 use crate::scim::declare::Schemas;
@@ -147,7 +147,7 @@ impl Outcome {
         exchange.ignored = self.ignored.clone();
         if call.keep_bodies {
             exchange.request_body = call.request_body();
-            exchange.response_body = self.answer.body.as_ref().map(ToString::to_string);
+            exchange.response_body = self.answer.body.as_ref().map(Body::text);
         }
         exchange
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Call;
 use crate::error::Result;
@@ -15,32 +15,14 @@ use crate::scim::resource::{self, Document};
 use crate::scim::schema::Kind;
 use crate::store::events::{self, Event};
 use crate::store::resources::Stored;
-use crate::store::teams::{self, Changed, Link, Refused};
-use crate::store::{Snapshot, Tx, nesting};
+use crate::store::teams::{self, Changed, Refused};
+use crate::store::{Tx, nesting};
 
 /// Who joined and who left, by id, and of what type they are.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Delta {
     pub added: BTreeMap<String, Kind>,
     pub removed: BTreeMap<String, Kind>,
-}
-
-/// The values of the membership attribute: a Group's `members` or a User's `groups` (RFC 7643 §4.1.2, §4.2).
-pub(super) fn values(snapshot: &Snapshot<'_>, call: &Call, stored: &Stored) -> Result<Vec<Value>> {
-    let links = match stored.kind {
-        Kind::Group => teams::members(snapshot, call.tenant, stored)?,
-        Kind::User => teams::all_groups_of(snapshot, call.tenant, stored)?,
-    };
-    Ok(links.iter().map(|link| value(link, &call.base)).collect())
-}
-
-fn value(link: &Link, base: &str) -> Value {
-    json!({
-        "value": link.id,
-        "$ref": format!("{base}/{}/{}", link.kind.endpoint(), link.id),
-        "display": link.display,
-        "type": link.r#type,
-    })
 }
 
 /// Applies a PATCH's changes in their order; the group comes back at its new version.
@@ -162,7 +144,7 @@ fn fulfilling(tx: &Tx<'_>, call: &Call, group: &Stored, filter: Filter) -> Resul
         .into_iter()
         .filter(|link| {
             let alone =
-                Document::from_iter([("members".to_owned(), json!([value(link, &call.base)]))]);
+                Document::from_iter([("members".to_owned(), json!([link.to_json(&call.base)]))]);
             filter.matches(&alone, resource_type)
         })
         .map(|link| link.id)

@@ -5,6 +5,7 @@
 //! that a PATCH is never read-modify-write across two transactions. A change, its events and its line in the
 //! provisioning log are committed together; a refusal is rolled back and then logged alone.
 
+mod body;
 mod bulk;
 mod change;
 mod cursor;
@@ -17,18 +18,18 @@ mod words;
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::error::{Error, Result};
-use crate::scim::message::{self, Projection, SearchRequest};
+use crate::scim::message::{self, ListResponse, Projection, SearchRequest};
 use crate::scim::path::AttrPath;
-use crate::scim::resource::{self, Document, Meta};
+use crate::scim::resource;
 use crate::scim::schema::Kind;
-use crate::scim::{ScimError, discovery, project};
+use crate::scim::{ScimError, discovery};
 use crate::store::place::Start;
 use crate::store::resources::{self, Page, Query, Stored};
 use crate::store::{Snapshot, Store, TenantId};
 
+pub use body::Body;
+use body::Shown;
 pub use bulk::bulk;
 use change::Change;
 use cursor::Cursors;
@@ -38,12 +39,12 @@ pub use me::Me;
 pub use secrets::lost;
 
 /// What a request is answered with; `http` turns it into bytes.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
     /// The body, where there is one.
-    pub body: Option<Value>,
+    pub body: Option<Body>,
     /// The resource's entity tag (RFC 7644 §3.14).
     pub etag: Option<String>,
     /// The resource's URL, for `Location` and `Content-Location`.
@@ -88,6 +89,7 @@ pub fn get(
         let outcome = store.read(|snapshot| {
             let stored = find(snapshot, call.tenant, &target)?;
             let action = format!("read {}", words::subject(&stored));
+            let subject = Some(stored.id.clone());
             let answer = if if_none_match.is_some_and(|tags| names_version(tags, stored.version)) {
                 Answer {
                     status: 304,
@@ -96,12 +98,12 @@ pub fn get(
                     location: Some(location(&call, &stored)),
                 }
             } else {
-                shown(snapshot, &call, 200, &stored, &projection)?
+                shown(snapshot, &call, 200, stored, &projection)?
             };
             Ok(Outcome {
                 answer,
                 action,
-                subject: Some(stored.id),
+                subject,
                 ignored: vec![],
             })
         })?;
@@ -195,14 +197,15 @@ pub fn search(
                 limit: page_size(request),
             };
             let page = resources::search(snapshot, call.tenant, &query)?;
-            let answer = Answer {
-                status: 200,
-                body: Some(listed(snapshot, &call, request, &page, cursors)?),
-                ..Answer::default()
-            };
+            let action = words::search(kinds, request, page.total);
+            let page = listed(snapshot, &call, request, page, cursors)?;
             Ok(Outcome {
-                answer,
-                action: words::search(kinds, request, page.total),
+                answer: Answer {
+                    status: 200,
+                    body: Some(Body::Page(Box::new(page))),
+                    ..Answer::default()
+                },
+                action,
                 subject: None,
                 ignored: vec![],
             })
@@ -267,25 +270,18 @@ fn listed(
     snapshot: &Snapshot<'_>,
     call: &Call,
     request: &SearchRequest,
-    page: &Page,
+    page: Page,
     cursors: Option<Cursors>,
-) -> Result<Value> {
-    let resources = page
-        .resources
-        .iter()
-        .map(|stored| visible(snapshot, call, stored, &request.projection).map(Value::Object))
-        .collect::<Result<Vec<_>>>()?;
+) -> Result<ListResponse<Shown>> {
+    let shown = |stored| Shown::read(snapshot, call, stored, &request.projection);
+    let resources = (page.resources.into_iter().map(shown)).collect::<Result<Vec<_>>>()?;
     let Some(cursors) = cursors else {
         let start_index = request.start_index.unwrap_or(1);
-        return Ok(message::list_response(page.total, start_index, resources));
+        return Ok(ListResponse::at(start_index, page.total, resources));
     };
     let cursor = |start: &Option<Start>| start.as_ref().map(|it| cursors.cursor(it)).transpose();
-    Ok(message::cursor_response(
-        page.total,
-        resources,
-        cursor(&page.next)?,
-        cursor(&page.previous)?,
-    ))
+    let beside = (cursor(&page.next)?, cursor(&page.previous)?);
+    Ok(ListResponse::between(beside, page.total, resources))
 }
 
 fn find(snapshot: &Snapshot<'_>, tenant: TenantId, target: &Target) -> Result<Stored> {
@@ -312,49 +308,22 @@ fn shown(
     snapshot: &Snapshot<'_>,
     call: &Call,
     status: u16,
-    stored: &Stored,
+    stored: Stored,
     projection: &Projection,
 ) -> Result<Answer> {
     Ok(Answer {
         status,
-        body: Some(Value::Object(visible(snapshot, call, stored, projection)?)),
         etag: Some(resource::etag(stored.version)),
-        location: Some(location(call, stored)),
+        location: Some(location(call, &stored)),
+        body: Some(Body::Resource(Box::new(Shown::read(
+            snapshot, call, stored, projection,
+        )?))),
     })
 }
 
 /// A resource's URL.
 fn location(call: &Call, stored: &Stored) -> String {
     format!("{}/{}/{}", call.base, stored.kind.endpoint(), stored.id)
-}
-
-/// A resource as a client sees it under `projection`.
-fn visible(
-    snapshot: &Snapshot<'_>,
-    call: &Call,
-    stored: &Stored,
-    projection: &Projection,
-) -> Result<Document> {
-    let resource_type = call.schemas.of(stored.kind);
-    let membership = if project::shows(
-        projection,
-        stored.kind.membership_attribute(),
-        resource_type,
-    ) {
-        Some(membership::values(snapshot, call, stored)?)
-    } else {
-        None
-    };
-    let meta = Meta {
-        kind: stored.kind,
-        id: &stored.id,
-        created: stored.created,
-        last_modified: stored.last_modified,
-        version: stored.version,
-        base: &call.base,
-    };
-    let resource = resource::assemble(stored.document.clone(), &meta, membership, resource_type);
-    Ok(project::project(resource, projection, resource_type))
 }
 
 /// The refusal that an error is shown as; what was our fault is logged in full and named by its request id only.

@@ -58,7 +58,8 @@ pub fn lost(line: &Exchange) -> Option<&'static str> {
 }
 
 fn speaks_of_password(text: &str) -> bool {
-    text.to_ascii_lowercase().contains("password")
+    let word = b"password";
+    (text.as_bytes().windows(word.len())).any(|part| part.eq_ignore_ascii_case(word))
 }
 
 /// Words of ours that may quote the client: of those about a password, what is before the first quote.

@@ -8,14 +8,6 @@ use crate::scim::resource;
 use crate::scim::schema::Kind;
 use crate::store::resources::Stored;
 
-/// A change's name in the event feed.
-pub(super) fn created(kind: Kind) -> &'static str {
-    match kind {
-        Kind::User => "user.created",
-        Kind::Group => "team.created",
-    }
-}
-
 /// A deletion's name in the event feed.
 pub(super) fn deleted(kind: Kind) -> &'static str {
     match kind {

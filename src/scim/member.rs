@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ScimError;
 use super::filter::{CompareOp, Filter};
 use super::patch::{Op, Operation};
 use super::path::PatchPath;
+use super::schema::Kind;
 use super::validate::wrong_type;
 
 /// The attribute whose operations [`split`] takes.
@@ -15,6 +16,52 @@ pub(super) const MEMBERS: &str = "members";
 
 /// Most conditions, in all, by which a PATCH removes members otherwise than by their ids: each is asked of every member.
 const MAX_CONDITIONS: usize = 10;
+
+/// The other end of a membership: a member of a Group, or a Group of a User.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its id.
+    pub id: String,
+    /// Of which resource type it is.
+    pub kind: Kind,
+    /// displayName, or userName where there is none.
+    pub display: String,
+    /// What SCIM calls `type`: of a member its resource type, of a User's Group `direct` or `indirect`.
+    pub r#type: &'static str,
+}
+
+impl Link {
+    /// Whether it is no Group that a User is in by way of another alone.
+    pub fn is_direct(&self) -> bool {
+        self.r#type != INDIRECT
+    }
+
+    /// The URL of what it leads to; `base` is that of the SCIM root.
+    pub fn location(&self, base: &str) -> String {
+        format!("{base}/{}/{}", self.kind.endpoint(), self.id)
+    }
+
+    /// The value of `members` or `groups` (RFC 7643 §4.1.2, §4.2).
+    pub fn to_json(&self, base: &str) -> Value {
+        json!({
+            "value": self.id,
+            "$ref": self.location(base),
+            "display": self.display,
+            "type": self.r#type,
+        })
+    }
+}
+
+/// The `type` of a Group that a User is in by way of another alone.
+const INDIRECT: &str = "indirect";
+
+/// The value of `type` that is written so; `None`: no such one.
+pub fn link_type(text: &str) -> Option<&'static str> {
+    let [user, group] = Kind::ALL.map(Kind::as_str);
+    [user, group, "direct", INDIRECT]
+        .into_iter()
+        .find(|known| *known == text)
+}
 
 /// One change of a Group's membership. Values are resource ids.
 #[derive(Clone, Debug, PartialEq)]

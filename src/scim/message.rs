@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::ScimError;
 use super::filter::Filter;
@@ -346,40 +347,56 @@ fn whole_number(parameter: &str, text: &str) -> Result<u64, String> {
     }
 }
 
-/// A ListResponse (RFC 7644 §3.4.2). `start_index` is 1-based; `total_results` counts all pages.
-pub fn list_response(total_results: u64, start_index: u64, resources: Vec<Value>) -> Value {
-    json!({
-        "schemas": [LIST_RESPONSE_URN],
-        "totalResults": total_results,
-        "startIndex": start_index,
-        "itemsPerPage": resources.len(),
-        "Resources": resources,
-    })
+/// A ListResponse (RFC 7644 §3.4.2): one page of resources. By index it has `startIndex`, which is 1-based; by cursor
+/// (RFC 9865 §2) a cursor for each of the pages beside it that there is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListResponse<T> {
+    schemas: [&'static str; 1],
+    /// On all pages.
+    total_results: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_index: Option<u64>,
+    items_per_page: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_cursor: Option<String>,
+    #[serde(rename = "Resources")]
+    resources: Vec<T>,
 }
 
-/// A ListResponse of a page between cursors, each of which is there if there is such a page (RFC 9865 §2).
-pub fn cursor_response(
-    total_results: u64,
-    resources: Vec<Value>,
-    next: Option<String>,
-    previous: Option<String>,
-) -> Value {
-    let mut list = json!({
-        "schemas": [LIST_RESPONSE_URN],
-        "totalResults": total_results,
-        "itemsPerPage": resources.len(),
-        "Resources": resources,
-    });
-    for (name, cursor) in [("nextCursor", next), ("previousCursor", previous)] {
-        if let Some(cursor) = cursor {
-            list[name] = cursor.into();
+impl<T> ListResponse<T> {
+    /// A page that begins at an index.
+    pub fn at(start_index: u64, total_results: u64, resources: Vec<T>) -> ListResponse<T> {
+        ListResponse {
+            start_index: Some(start_index),
+            ..ListResponse::between((None, None), total_results, resources)
         }
     }
-    list
+
+    /// A page between cursors, to the next and to the previous one.
+    pub fn between(
+        (next_cursor, previous_cursor): (Option<String>, Option<String>),
+        total_results: u64,
+        resources: Vec<T>,
+    ) -> ListResponse<T> {
+        ListResponse {
+            schemas: [LIST_RESPONSE_URN],
+            total_results,
+            start_index: None,
+            items_per_page: resources.len(),
+            next_cursor,
+            previous_cursor,
+            resources,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::scim::error::ScimType;
 
@@ -515,7 +532,7 @@ mod tests {
 
     #[test]
     fn a_list_counts_what_it_holds() {
-        let list = list_response(5, 3, vec![json!({}), json!({})]);
+        let list = json!(ListResponse::at(3, 5, vec![json!({}), json!({})]));
         assert_eq!(
             (
                 &list["totalResults"],

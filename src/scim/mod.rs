@@ -17,6 +17,7 @@ pub mod password;
 pub mod patch;
 pub mod path;
 pub mod project;
+pub mod representation;
 pub mod resource;
 pub mod schema;
 pub mod stored;

@@ -1,5 +1,7 @@
 //! Which attributes an answer shows (RFC 7644 §3.9, RFC 7643 §7 `returned`).
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::message::Projection;
@@ -17,57 +19,108 @@ pub fn project(
     let selection = Selection::of(projection, resource_type);
     let mut shown = Map::new();
     for (key, value) in resource {
-        let schema = resource_type.extension(&key);
-        let attribute = if schema.is_some() {
-            None
-        } else {
-            resource_type.attribute(&key)
-        };
-        let children = match (schema, attribute) {
-            (Some(schema), _) => schema.attributes.as_slice(),
-            (None, Some(attribute)) => &attribute.sub_attributes,
-            (None, None) => &[],
-        };
-        if let Some(value) = show(
-            value,
-            returned(attribute, &key),
-            children,
-            &selection.below(&key),
-        ) {
+        let (returned, children) = described(&key, resource_type);
+        if let Some(value) = show(value, returned, children, &selection.below(&key)) {
             shown.insert(key, value);
         }
     }
     shown
 }
 
-/// Takes out of a document what nobody is ever shown (`returned: never`), wherever else than in an answer it is told.
-pub fn hide(document: &mut Document, resource_type: &ResourceType) {
-    document.retain(|key, value| {
-        if let Some(schema) = resource_type.extension(key) {
-            hide_in(value, &schema.attributes);
-            return true;
-        }
-        let attribute = resource_type.attribute(key);
-        if let Some(attribute) = attribute {
-            hide_in(value, &attribute.sub_attributes);
-        }
-        attribute.is_none_or(|attribute| attribute.returned != Returned::Never)
-    });
+/// What is shown of an attribute's value.
+pub(super) enum Selected<'a> {
+    /// All of it.
+    Whole(&'a Value),
+    /// What is left of it.
+    Part(Value),
 }
 
-fn hide_in(value: &mut Value, attributes: &[Attribute]) {
+/// What [`project`] shows of the top-level attribute `key` where nothing is selected.
+pub(super) fn by_default<'a>(
+    key: &str,
+    value: &'a Value,
+    resource_type: &ResourceType,
+) -> Option<Selected<'a>> {
+    let (returned, children) = described(key, resource_type);
+    if !matches!(returned, Returned::Default | Returned::Always) {
+        return None;
+    }
+    if children.iter().all(is_by_default) {
+        return Some(Selected::Whole(value));
+    }
+    let everything = Selection {
+        only: None,
+        without: Vec::new(),
+        written: Vec::new(),
+    };
+    show(value.clone(), returned, children, &everything).map(Selected::Part)
+}
+
+/// When the top-level attribute or extension `key` is returned, and what it consists of.
+fn described<'a>(key: &str, resource_type: &'a ResourceType) -> (Returned, &'a [Attribute]) {
+    if let Some(schema) = resource_type.extension(key) {
+        return (Returned::Default, &schema.attributes);
+    }
+    let attribute = resource_type.attribute(key);
+    let children = attribute.map_or(&[][..], |attribute| &attribute.sub_attributes);
+    (returned(attribute, key), children)
+}
+
+pub(super) fn is_by_default(attribute: &Attribute) -> bool {
+    matches!(attribute.returned, Returned::Default | Returned::Always)
+}
+
+/// A document without what nobody is ever shown (`returned: never`), as it is told wherever else than in an answer.
+pub fn told<'a>(document: &'a Document, resource_type: &ResourceType) -> Cow<'a, Document> {
+    let tells = |(key, value): (&String, &Value)| {
+        let (returned, inside) = described(key, resource_type);
+        returned == Returned::Never || tells_of_secrets(value, inside)
+    };
+    // Nearly all documents have nothing to hide, and a copy costs more than the look.
+    if !document.iter().any(tells) {
+        return Cow::Borrowed(document);
+    }
+    let mut document = document.clone();
+    document.retain(|key, value| {
+        let (returned, inside) = described(key, resource_type);
+        hide(value, inside);
+        returned != Returned::Never
+    });
+    Cow::Owned(document)
+}
+
+fn is_never(attribute: &Attribute) -> bool {
+    attribute.returned == Returned::Never
+}
+
+fn named<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'a Attribute> {
+    (attributes.iter()).find(|attribute| attribute.name.eq_ignore_ascii_case(key))
+}
+
+fn tells_of_secrets(value: &Value, attributes: &[Attribute]) -> bool {
     match value {
-        Value::Object(members) => members.retain(|key, value| {
-            let mut known = attributes.iter();
-            let known = known.find(|attribute| attribute.name.eq_ignore_ascii_case(key));
-            if let Some(attribute) = known {
-                hide_in(value, &attribute.sub_attributes);
-            }
-            known.is_none_or(|attribute| attribute.returned != Returned::Never)
+        Value::Object(members) => members.iter().any(|(key, value)| {
+            named(attributes, key).is_some_and(|attribute| {
+                is_never(attribute) || tells_of_secrets(value, &attribute.sub_attributes)
+            })
         }),
         Value::Array(values) => values
-            .iter_mut()
-            .for_each(|value| hide_in(value, attributes)),
+            .iter()
+            .any(|value| tells_of_secrets(value, attributes)),
+        _ => false,
+    }
+}
+
+fn hide(value: &mut Value, attributes: &[Attribute]) {
+    match value {
+        Value::Object(members) => members.retain(|key, value| {
+            let known = named(attributes, key);
+            if let Some(attribute) = known {
+                hide(value, &attribute.sub_attributes);
+            }
+            !known.is_some_and(is_never)
+        }),
+        Value::Array(values) => values.iter_mut().for_each(|value| hide(value, attributes)),
         _ => {}
     }
 }
@@ -194,9 +247,7 @@ fn show(
         return None;
     }
     let inside = selection.inside();
-    let by_default =
-        |child: &Attribute| matches!(child.returned, Returned::Default | Returned::Always);
-    if inside.only.is_none() && inside.without.is_empty() && children.iter().all(by_default) {
+    if inside.only.is_none() && inside.without.is_empty() && children.iter().all(is_by_default) {
         return Some(value);
     }
     match value {

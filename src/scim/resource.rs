@@ -6,6 +6,7 @@
 
 use caseless::Caseless;
 use jiff::Timestamp;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 use unicode_normalization::UnicodeNormalization;
 
@@ -38,6 +39,20 @@ pub struct Meta<'a> {
     pub base: &'a str,
 }
 
+impl Serialize for Meta<'_> {
+    /// The attribute `meta` (RFC 7643 §3.1).
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (endpoint, id) = (self.kind.endpoint(), self.id);
+        let mut map = serializer.serialize_map(Some(5))?;
+        map.serialize_entry("resourceType", self.kind.as_str())?;
+        map.serialize_entry("created", &date_time(self.created))?;
+        map.serialize_entry("lastModified", &date_time(self.last_modified))?;
+        map.serialize_entry("location", &format_args!("{}/{endpoint}/{id}", self.base))?;
+        map.serialize_entry("version", &etag(self.version))?;
+        map.end()
+    }
+}
+
 /// The entity tag of a version, a weak one: `W/"3"` (RFC 7644 §3.14).
 pub fn etag(version: i64) -> String {
     format!("W/\"{version}\"")
@@ -53,25 +68,10 @@ pub fn assemble(
 ) -> Document {
     let mut resource = document;
     withhold(&mut resource, resource_type);
-    let mut schemas = vec![Value::from(resource_type.core.id.as_str())];
-    schemas.extend(
-        resource
-            .keys()
-            .filter(|key| is_urn(key))
-            .map(|urn| Value::from(urn.as_str())),
-    );
-    resource.insert("schemas".to_owned(), schemas.into());
+    let schemas = resource_type.schemas_of(&resource).into();
+    resource.insert("schemas".to_owned(), schemas);
     resource.insert("id".to_owned(), meta.id.into());
-    resource.insert(
-        "meta".to_owned(),
-        json!({
-            "resourceType": meta.kind.as_str(),
-            "created": date_time(meta.created),
-            "lastModified": date_time(meta.last_modified),
-            "location": format!("{}/{}/{}", meta.base, meta.kind.endpoint(), meta.id),
-            "version": etag(meta.version),
-        }),
-    );
+    resource.insert("meta".to_owned(), json!(meta));
     // A user's empty `groups` is unassigned and left out (RFC 7643 §2.5); a group's empty `members` is shown, for
     // Entra reads it back after each create.
     if let Some(values) = membership
@@ -90,6 +90,9 @@ fn date_time(at: Timestamp) -> String {
 /// `text` folded for caseless comparison: two names are the same if their foldings are (Unicode's canonical caseless
 /// match, §3.13 D145). Not for display.
 pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     text.nfd().default_case_fold().nfc().collect()
 }
 

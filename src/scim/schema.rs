@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declare::{Declaration, Schemas};
 use super::path::AttrPath;
-use super::resource::{ROLE_NAME, is_extension_of};
+use super::resource::{Document, ROLE_NAME, is_extension_of, is_urn};
 
 /// The core User schema's URN (RFC 7643 §4.1).
 pub const USER_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
@@ -227,6 +227,14 @@ impl ResourceType {
         self.core
             .attribute(name)
             .or_else(|| find(&self.common, name))
+    }
+
+    /// `schemas` of a resource: the core one, and each extension that it has an object of, known or not.
+    pub fn schemas_of<'a>(&'a self, document: &'a Document) -> Vec<&'a str> {
+        let extensions = document.keys().filter(|key| is_urn(key));
+        (std::iter::once(self.core.id.as_str()))
+            .chain(extensions.map(String::as_str))
+            .collect()
     }
 
     /// The known extension with this URN, in any case (RFC 8141 §3: the scheme and namespace are; clients vary the rest).

@@ -1,16 +1,17 @@
 //! Events: one row for each change, in the transaction that makes it.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Params, Row};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::column::{Json, Millis};
 use super::{Snapshot, TenantId, Tx, attributes};
 use crate::error::{Doing, Result};
-use crate::scim::project::hide;
+use crate::scim::project::told;
+use crate::scim::resource::Document;
 use crate::scim::schema::Kind;
 
 /// What can happen: a noun, a dot, what happened to it.
@@ -82,9 +83,9 @@ pub const KINDS: &[&str] = &[
     "user.signed_out",
 ];
 
-/// One change.
+/// One change; `T` is what there was and is now: a value, or a user's or team's document.
 #[derive(Clone, Debug)]
-pub struct Event<'a> {
+pub struct Event<'a, T = Value> {
     /// Who made it: `token:3`, `operator`.
     pub actor: &'a str,
     /// One of [`KINDS`].
@@ -94,9 +95,9 @@ pub struct Event<'a> {
     /// The other party: the member's id, a team resource's team.
     pub object: Option<&'a str>,
     /// What there was.
-    pub before: Option<&'a Value>,
+    pub before: Option<&'a T>,
     /// What there is now.
-    pub after: Option<&'a Value>,
+    pub after: Option<&'a T>,
 }
 
 /// An event read back.
@@ -151,20 +152,30 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Recorded> {
     })
 }
 
-/// Appends, and returns the event's place in the feed. What of a user or team is never returned is not told.
-pub fn append<'a>(tx: &Tx<'_>, tenant: TenantId, event: &Event<'a>) -> Result<i64> {
-    let hiding = match told_of(event.kind) {
-        Some(kind) => Some((kind, attributes::schemas(tx, tenant)?)),
-        None => None,
+/// Appends, and returns the event's place in the feed.
+pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
+    insert(tx, tenant, event)
+}
+
+/// Appends what happened to a user or team. What of it is never returned is not told.
+pub fn append_document(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    kind: Kind,
+    event: &Event<'_, Document>,
+) -> Result<i64> {
+    let schemas = attributes::schemas(tx, tenant)?;
+    let told = |document| told(document, schemas.of(kind));
+    let (before, after) = (event.before.map(told), event.after.map(told));
+    let told = Event {
+        before: before.as_deref(),
+        after: after.as_deref(),
+        ..*event
     };
-    let told = |side: Option<&'a Value>| match (side?, &hiding) {
-        (Value::Object(document), Some((kind, schemas))) => {
-            let mut document = document.clone();
-            hide(&mut document, schemas.of(*kind));
-            Some(Json(Cow::Owned(Value::Object(document))))
-        }
-        (side, _) => Some(Json(Cow::Borrowed(side))),
-    };
+    insert(tx, tenant, &told)
+}
+
+fn insert<T: Serialize>(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_, T>) -> Result<i64> {
     let seq = tx
         .conn
         .prepare_cached(
@@ -172,7 +183,6 @@ pub fn append<'a>(tx: &Tx<'_>, tenant: TenantId, event: &Event<'a>) -> Result<i6
              VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .and_then(|mut statement| {
-            let (before, after) = (told(event.before), told(event.after));
             statement.insert(rusqlite::params![
                 tenant,
                 Millis(tx.now),
@@ -180,23 +190,14 @@ pub fn append<'a>(tx: &Tx<'_>, tenant: TenantId, event: &Event<'a>) -> Result<i6
                 event.kind,
                 event.subject,
                 event.object,
-                before,
-                after
+                event.before.map(Json),
+                event.after.map(Json),
             ])
         })
         .doing("recording an event")?;
     let first = tx.events.get().map_or(seq, |(first, _)| first);
     tx.events.set(Some((first, seq)));
     Ok(seq)
-}
-
-/// Of which type the document is that events of a kind tell of.
-fn told_of(kind: &str) -> Option<Kind> {
-    match kind.split_once('.')?.0 {
-        "user" => Some(Kind::User),
-        "team" => Some(Kind::Group),
-        _ => None,
-    }
 }
 
 /// A tenant's newest event's place in the feed; 0 where there is none.

@@ -8,9 +8,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::resources::Stored;
-use super::teams::{self, Link};
+use super::teams;
 use super::{Snapshot, TenantId, Tx};
 use crate::error::{Doing, Result};
+use crate::scim::member::Link;
 
 /// The table `below (team)` for a WITH RECURSIVE: the rows of the teams that `start`, a SELECT, gives, and of all live
 /// teams in them.

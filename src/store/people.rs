@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::resources::{self, Stored};
-use super::teams::{self, Link};
+use super::teams;
 use super::{Snapshot, TenantId, nesting};
 use crate::error::{Doing, Result};
 use crate::scim::filter::{CompareOp, Filter};
+use crate::scim::member::Link;
 use crate::scim::path::AttrPath;
 use crate::scim::resource::Document;
 use crate::scim::schema::Kind;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::column::{Json, Millis};
 use super::place::Start;
 use super::{Snapshot, TenantId, Tx, attributes, search};
+use crate::access::roles::RoleId;
 use crate::error::{Doing, Result};
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
@@ -132,17 +133,18 @@ pub fn external_id(document: &Document) -> Option<&str> {
         .filter(|id| !id.is_empty())
 }
 
-/// Inserts, version 1, `created` = `last_modified` = `tx.now`; `id` is a fresh UUID v7 made here.
+/// Inserts, version 1, `created` = `last_modified` = `tx.now`, under a fresh id and without a role.
 pub fn insert(tx: &Tx<'_>, tenant: TenantId, kind: Kind, document: Document) -> Result<Stored> {
-    insert_as(tx, tenant, kind, fresh_id(tx.now)?, document)
+    insert_as(tx, tenant, kind, fresh_id(tx.now)?, None, document)
 }
 
-/// As [`insert`], under an id that nothing else has, in whatever tenant.
+/// As [`insert`], under an id that nothing else has, in whatever tenant, and with a User's role.
 pub fn insert_as(
     tx: &Tx<'_>,
     tenant: TenantId,
     kind: Kind,
     id: String,
+    role: Option<RoleId>,
     document: Document,
 ) -> Result<Stored> {
     let stored = Stored {
@@ -154,7 +156,7 @@ pub fn insert_as(
         last_modified: tx.now,
         version: 1,
     };
-    insert_stored(tx, tenant, stored, None)
+    insert_stored(tx, tenant, stored, role, None)
 }
 
 /// Inserts one as it is, live or archived, whose row number isn't known yet.
@@ -162,15 +164,16 @@ pub(super) fn insert_stored(
     tx: &Tx<'_>,
     tenant: TenantId,
     stored: Stored,
+    role: Option<RoleId>,
     deleted_at: Option<Millis>,
 ) -> Result<Stored> {
     let columns = Columns::of(stored.kind, &stored.document)?;
     let row = tx
         .conn
         .prepare_cached(
-            "INSERT INTO resource (tenant, kind, id, name_key, display, external_id, active, role_name,
+            "INSERT INTO resource (tenant, kind, id, name_key, display, external_id, active, role_name, role,
                                    created, last_modified, version, deleted_at, document)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .and_then(|mut statement| {
             statement.insert(params![
@@ -182,6 +185,7 @@ pub(super) fn insert_stored(
                 columns.external_id,
                 columns.active,
                 columns.role_name,
+                role,
                 Millis(stored.created),
                 Millis(stored.last_modified),
                 stored.version,

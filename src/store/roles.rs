@@ -6,10 +6,12 @@ use rusqlite::types::{FromSql, FromSqlResult, Null, ToSql, ToSqlOutput, ValueRef
 use rusqlite::{OptionalExtension, Row};
 
 use super::resources::{self, Stored};
-use super::{Snapshot, TenantId, Tx, nesting, teams};
+use super::teams;
+use super::{Snapshot, TenantId, Tx, nesting};
 use crate::access::roles::{DEFAULT_ROLES, Facts, Role, RoleId, Rules};
 use crate::error::{Doing, Result};
-use crate::scim::resource::fold;
+use crate::scim::member::Link;
+use crate::scim::resource::{Document, fold};
 use crate::scim::schema::Kind;
 
 impl FromSql for RoleId {
@@ -109,16 +111,22 @@ pub fn rules(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Rules> {
 
 /// What a user's role is decided by.
 pub fn facts(snapshot: &Snapshot<'_>, tenant: TenantId, user: &Stored) -> Result<Facts> {
+    Ok(said(
+        &user.document,
+        teams::all_groups_of(snapshot, tenant, user)?,
+    ))
+}
+
+/// The same of a user with `document` who is in `groups`.
+pub fn said(document: &Document, groups: Vec<Link>) -> Facts {
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    let roles = user
-        .document
+    let roles = document
         .get("roles")
         .and_then(|roles| roles.as_array())
         .into_iter()
         .flatten();
-    let groups = teams::all_groups_of(snapshot, tenant, user)?;
-    Ok(Facts {
-        role_name: user.document.get("roleName").and_then(text),
+    Facts {
+        role_name: document.get("roleName").and_then(text),
         roles: roles
             .filter_map(|role| {
                 Some((
@@ -132,7 +140,7 @@ pub fn facts(snapshot: &Snapshot<'_>, tenant: TenantId, user: &Stored) -> Result
             .map(|group| (fold(&group.display), group.display))
             .map(|(key, name)| (name, key))
             .collect(),
-    })
+    }
 }
 
 /// The role that a user has.

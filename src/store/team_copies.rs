@@ -93,7 +93,7 @@ pub fn hand_over(tx: &Tx<'_>, tenant: TenantId, from: &Stored, to: &Stored) -> R
 /// Inserts a team under `id`, or under a fresh one where something has that.
 pub fn insert(tx: &Tx<'_>, tenant: TenantId, id: &str, document: Document) -> Result<Stored> {
     let id = free(tx, "resource", id)?;
-    resources::insert_as(tx, tenant, Kind::Group, id, document)
+    resources::insert_as(tx, tenant, Kind::Group, id, None, document)
 }
 
 /// Makes the user or team with this id, or else the live one with this name, a member. Tells whether it is live; `None`

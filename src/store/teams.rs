@@ -3,6 +3,7 @@
 //!
 //! One row for each. Nothing here costs more for a large team than for a small one, save [`members`], which lists it.
 
+use rusqlite::types::FromSqlError;
 use rusqlite::{OptionalExtension, Row};
 
 use super::column::Millis;
@@ -10,27 +11,8 @@ use super::nesting::{self, Above};
 use super::resources::{self, Stored};
 use super::{Snapshot, TenantId, Tx};
 use crate::error::{Doing, Result};
+use crate::scim::member::{self, Link};
 use crate::scim::schema::Kind;
-
-/// The other end of a membership: a member of a Group, or a Group of a User.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Its id.
-    pub id: String,
-    /// Of which resource type it is.
-    pub kind: Kind,
-    /// displayName, or userName where there is none.
-    pub display: String,
-    /// What SCIM calls `type`: of a member its resource type, of a User's Group `direct` or `indirect`.
-    pub r#type: String,
-}
-
-impl Link {
-    /// Whether it is no Group that a User is in by way of another alone.
-    pub fn is_direct(&self) -> bool {
-        self.r#type != "indirect"
-    }
-}
 
 /// What a [`Link`] is read from, and a fourth column, its type.
 pub(super) const COLUMNS: &str = "resource.id, resource.kind, resource.display";
@@ -40,7 +22,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
         id: row.get(0)?,
         kind: row.get(1)?,
         display: row.get(2)?,
-        r#type: row.get(3)?,
+        r#type: member::link_type(row.get_ref(3)?.as_str()?).ok_or(FromSqlError::InvalidType)?,
     })
 }
 
@@ -428,7 +410,7 @@ mod tests {
                 id: group.id,
                 kind: Kind::Group,
                 display: "team".to_owned(),
-                r#type: "direct".to_owned(),
+                r#type: "direct",
             }]
         );
     }

@@ -293,13 +293,14 @@ pub fn insert_resource(
         version: resource.version,
     };
     let deleted_at = resource.deleted_at.map(time).transpose()?;
-    let stored = resources::insert_stored(tx, tenant, stored, deleted_at.map(Millis))?;
+    let mut role = None;
     if let Some(name) = &resource.role {
-        let Some(role) = roles::by_name(tx, tenant, name)? else {
+        let Some(found) = roles::by_name(tx, tenant, name)? else {
             return Ok(false);
         };
-        roles::give(tx, tenant, &stored, role.id)?;
+        role = Some(found.id);
     }
+    resources::insert_stored(tx, tenant, stored, role, deleted_at.map(Millis))?;
     insert(tx, tenant, "resource", line)
 }
 

@@ -1,8 +1,8 @@
 //! The one writer: group commit.
 //!
 //! A thread owns the only connection that writes. It takes all changes that are waiting, runs each in a savepoint of
-//! one transaction, commits once and then lets all of their callers go on: an answer means "on disk", and many
-//! callers share one fsync. While it commits, the next batch gathers by itself.
+//! one transaction (one that comes alone needs none), commits once and then lets all of their callers go on: an answer
+//! means "on disk", and many callers share one fsync. While it commits, the next batch gathers by itself.
 //!
 //! Exchanges of read requests come along with the next commit. They mustn't hold anybody up, so their queue is
 //! bounded, and what doesn't fit is counted and dropped.
@@ -382,26 +382,46 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
 fn commit(
     conn: &Connection,
     anchor: &Anchor,
-    changes: Vec<(Timestamp, Run)>,
+    mut changes: Vec<(Timestamp, Run)>,
     exchanges: Vec<Exchange>,
 ) -> Result<Vec<Answer>> {
-    // IMMEDIATE: a lock that is got at the beginning can't be refused in the middle.
-    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)
-        .doing("beginning to write")?;
-    // First, so that the log tells of a read before the change that followed it.
-    for exchange in exchanges {
-        // The tenant may be gone by now, for one; the others' lines are none the worse for it.
-        if let Err(error) = exchanges::insert(&Tx::new(conn, exchange.at), &exchange) {
-            log::warn!("an exchange is missing in the provisioning log: {error}");
+    let mut transaction = begin(conn, &exchanges)?;
+    let answers = match changes.pop() {
+        Some((now, run)) if changes.is_empty() => {
+            // A savepoint keeps a copy of each page that a change touches: a tenth of what a change costs, and one that
+            // comes alone has the transaction.
+            let rows = conn.total_changes();
+            let (keep, answer, trouble) = run(&Tx::new(conn, now));
+            whole(conn).map_err(|error| trouble.map_or(error, Error::from))?;
+            if !keep && conn.total_changes() != rows {
+                transaction.rollback().doing("rolling back a change")?;
+                transaction = begin(conn, &exchanges)?;
+            }
+            vec![answer]
         }
-    }
-    let answers = changes
-        .into_iter()
-        .map(|(now, run)| run_change(conn, now, run))
-        .collect::<Result<_>>()?;
+        last => changes
+            .into_iter()
+            .chain(last)
+            .map(|(now, run)| run_change(conn, now, run))
+            .collect::<Result<_>>()?,
+    };
     anchor.holds()?;
     transaction.commit().doing("committing")?;
     Ok(answers)
+}
+
+/// Begins a transaction with exchanges: first, so that the log tells of a read before the change that followed it.
+fn begin<'c>(conn: &'c Connection, exchanges: &[Exchange]) -> Result<Transaction<'c>> {
+    // IMMEDIATE: a lock that is got at the beginning can't be refused in the middle.
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)
+        .doing("beginning to write")?;
+    for exchange in exchanges {
+        // The tenant may be gone by now, for one; the others' lines are none the worse for it.
+        if let Err(error) = exchanges::insert(&Tx::new(conn, exchange.at), exchange) {
+            log::warn!("an exchange is missing in the provisioning log: {error}");
+        }
+    }
+    Ok(transaction)
 }
 
 fn run_change(conn: &Connection, now: Timestamp, run: Run) -> Result<Answer> {
@@ -413,6 +433,15 @@ fn run_change(conn: &Connection, now: Timestamp, run: Run) -> Result<Answer> {
     });
     // SQLite rolls all of it back where the disk is full; then this is why.
     answer.map_err(|error| trouble.map_or(error, Error::from))
+}
+
+/// Whether the transaction is still there. A full disk, for one, makes SQLite roll back all of it. What is written then
+/// would begin a transaction of its own, and commit it.
+fn whole(conn: &Connection) -> Result<()> {
+    if conn.is_autocommit() {
+        return Err("SQLite rolled the transaction back").doing("writing");
+    }
+    Ok(())
 }
 
 /// Runs something that says whether to keep what it did, and undoes it otherwise. `name` must not be that of a savepoint
@@ -429,11 +458,7 @@ pub(super) fn in_savepoint<T>(
     let execute = |what| conn.prepare_cached(&format!("{what} {name}"))?.execute([]);
     execute("SAVEPOINT").doing("setting a savepoint")?;
     let (keep, answer) = run();
-    // A full disk, for one, makes SQLite roll back all of it. A savepoint set then would begin a transaction of its
-    // own, and commit it.
-    if conn.is_autocommit() {
-        return Err("SQLite rolled the transaction back").doing("writing");
-    }
+    whole(conn)?;
     if !keep {
         execute("ROLLBACK TO").doing("rolling back a change")?;
     }

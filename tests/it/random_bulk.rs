@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 use crate::bulk::{bulk_request, post};
 use crate::random_life::call;
+use crate::support::body_of;
+use crate::tenant::text;
 use crate::tenant::{group, patch_op, user};
 
 /// What is there at the beginning, by the same names in both tenants: users, of whom the last is deleted, then teams.
@@ -236,10 +238,7 @@ impl World {
 
     fn begin(&mut self, name: String, kind: Kind, body: Value) {
         let answer = self.send("POST", kind, None, &body).unwrap();
-        self.ids.insert(
-            name,
-            answer.body.unwrap()["id"].as_str().unwrap().to_owned(),
-        );
+        self.ids.insert(name, text(&body_of(&answer)["id"]));
     }
 
     fn send(&self, method: &str, kind: Kind, id: Option<String>, body: &Value) -> Result<Answer> {
@@ -312,8 +311,8 @@ impl World {
             &operation["data"],
         ) {
             Ok(answer) => {
-                if let (201, Some(body)) = (answer.status, &answer.body) {
-                    let id = body["id"].as_str().unwrap();
+                if answer.status == 201 {
+                    let id = text(&body_of(&answer)["id"]);
                     self.ids
                         .insert(format!("bulkId:{index}\""), format!("{id}\""));
                 }
@@ -330,7 +329,7 @@ impl World {
         request["failOnErrors"] = json!(limit);
         let body = self.told(&request).to_string();
         let answer = provision::bulk(&self.store, call(self.tenant, now(), &body)).unwrap();
-        let body = answer.body.unwrap();
+        let body = body_of(&answer);
         let mut statuses = vec![None; operations.len()];
         for result in body["Operations"].as_array().unwrap() {
             let index: usize = result["bulkId"].as_str().unwrap().parse().unwrap();

@@ -21,6 +21,8 @@ use rollcall::store::archive as archived;
 use rollcall::store::{Snapshot, Store, TenantId, Tx, events, resources, roles, teams, tenants};
 use serde_json::{Value, json};
 
+use crate::support::body_of;
+use crate::tenant::text;
 use crate::tenant::{group, patch_op, user};
 
 const ROLE_NAMES: [&str; 3] = ["Admin", "Member", "unmapped"];
@@ -276,7 +278,7 @@ impl Life {
     fn create(&mut self, kind: Kind, body: Value) -> Result<()> {
         let body = body.to_string();
         let answer = provision::create(&self.store, self.call(&body), kind, Projection::default())?;
-        let id = answer.body.unwrap()["id"].as_str().unwrap().to_owned();
+        let id = text(&body_of(&answer)["id"]);
         self.known.insert((kind, id));
         Ok(())
     }

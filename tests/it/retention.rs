@@ -12,6 +12,7 @@ use rollcall::settings::Settings;
 use rollcall::store::{self, Store, TenantId, events, removals, resources, settings, tenants};
 use serde_json::{Value, json};
 
+use crate::support::body_of;
 use crate::tenant::{group, patch_op, text, user};
 
 /// A tenant in a store of its own, and a client of it.
@@ -69,7 +70,7 @@ impl World {
         let call = self.call(hours, &body);
         let projection = Projection::default();
         let answer = provision::create(&self.store, call, kind, projection).unwrap();
-        text(&answer.body.unwrap()["id"])
+        text(&body_of(&answer)["id"])
     }
 
     #[track_caller]

@@ -12,6 +12,7 @@ use rollcall::store::{Store, TenantId};
 use serde_json::Value;
 
 use crate::filters::{people, stored_people};
+use crate::support::body_of;
 use crate::tenant::text;
 
 /// One page of a search for users with this query, in this process; the refusal's `scimType` if there is one.
@@ -42,7 +43,7 @@ pub fn page(
     let query: Vec<_> = query.iter().map(owned).collect();
     let request = SearchRequest::from_query(&query).map_err(|error| error.to_string())?;
     match provision::search(store, Arc::new(call), &[Kind::User], &request) {
-        Ok(answer) => Ok(answer.body.unwrap()),
+        Ok(answer) => Ok(body_of(&answer)),
         Err(Error::Scim(refusal)) => Err(text(&refusal.to_json()["scimType"])),
         Err(error) => panic!("{error}"),
     }

@@ -22,6 +22,12 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The body of an answer that no server sent; there must be one.
+#[track_caller]
+pub fn body_of(answer: &rollcall::provision::Answer) -> serde_json::Value {
+    serde_json::from_str(&answer.body.as_ref().expect("a body").text()).expect("JSON")
+}
+
 /// A running `rollcall serve` with its own data folder. Both are gone when it is dropped.
 pub struct Server {
     child: Child,

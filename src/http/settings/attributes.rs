@@ -4,7 +4,7 @@ use minijinja::context;
 use minijinja::value::Value;
 use serde_json::Value as Json;
 
-use crate::scim::project::hide;
+use crate::scim::project::told;
 use crate::scim::resource::Document;
 use crate::scim::schema::ResourceType;
 
@@ -12,8 +12,7 @@ use crate::scim::schema::ResourceType;
 /// and its values; a value parts, each a label (empty where the value is simple) and a text.
 /// What is never returned isn't here either.
 pub(super) fn sections(resource_type: &ResourceType, document: &Document) -> Vec<Value> {
-    let mut document = document.clone();
-    hide(&mut document, resource_type);
+    let document = told(document, resource_type);
     let is_extension = |key: &str| key.contains(':');
     let core = document
         .iter()

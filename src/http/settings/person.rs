@@ -10,12 +10,13 @@ use crate::http::html::moment;
 use crate::http::request::Response;
 use crate::manage;
 use crate::scim::ScimError;
+use crate::scim::member::Link;
 use crate::scim::resource::name_of;
 use crate::scim::schema::Kind;
 use crate::store::attributes::schemas;
 use crate::store::directory::{self, Entry, State};
 use crate::store::sessions::{self, Holder};
-use crate::store::teams::{self, Link};
+use crate::store::teams;
 use crate::store::tokens::{self, Scope, Secret, Token, TokenKind};
 use crate::store::{Snapshot, events, people};
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Statement;
 use crate::scim::declare::Schemas;
 use crate::scim::filter::Filter;
+use crate::scim::member::Link;
 use crate::scim::path::AttrPath;
 use crate::scim::resource::{Document, Meta, assemble};
 use crate::scim::schema::Kind;
@@ -102,7 +103,7 @@ fn assembled(fixture: &Fixture) -> Vec<(Kind, Document)> {
                 Kind::User => teams::all_groups_of(snapshot, tenant, &stored)?,
                 Kind::Group => teams::members(snapshot, tenant, &stored)?,
             };
-            let link = |link: teams::Link| json!({"value": link.id, "display": link.display, "type": link.r#type});
+            let link = |link: Link| json!({"value": link.id, "display": link.display, "type": link.r#type});
             let links: Vec<Value> = links.into_iter().map(link).collect();
             let meta = Meta {
                 kind: stored.kind,

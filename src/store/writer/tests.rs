@@ -239,6 +239,30 @@ fn recorded_exchanges_are_stored_without_a_change_that_takes_them_along() {
 }
 
 #[test]
+fn a_change_that_is_refused_alone_is_undone_and_takes_no_exchange_with_it() {
+    let fixture = fixture();
+    let (store, tenant, token) = (&fixture.store, fixture.tenant, fixture.token().id);
+    std::thread::scope(|scope| {
+        let go_on = busy(scope, store);
+        store.record(exchange(tenant, token));
+        let refused = scope.spawn(|| {
+            store.write(at(0), |tx| {
+                tenants::create(tx, "refused")?;
+                Err::<(), _>(ScimError::uniqueness("userName is taken").into())
+            })
+        });
+        while store.writer.queue.lock().changes.is_empty() {
+            std::thread::yield_now();
+        }
+        drop(go_on);
+        refused.join().unwrap().unwrap_err();
+    });
+    assert_eq!(names(store), ["acme"]);
+    let recorded = store.read(|snapshot| exchanges::after(snapshot, None, 0, 10));
+    assert_eq!(recorded.unwrap().len(), 1);
+}
+
+#[test]
 fn an_overflow_of_exchanges_is_counted_and_the_rest_kept() {
     let fixture = fixture();
     let store = &fixture.store;
