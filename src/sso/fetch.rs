@@ -1,4 +1,4 @@
-//! Talking to providers: the discovery document, the keys, the token endpoint. The only outgoing HTTP there is.
+//! Talking to providers: the discovery document, the keys, the token endpoint.
 //!
 //! What comes back is taken for what it says it is only within bounds: HTTPS (plain HTTP on loopback where `serve --dev`
 //! allows it), no redirects, so many bytes, so much time, JSON by its content type, and addresses of the same sort.
@@ -12,11 +12,11 @@ use aws_lc_rs::digest;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, http};
 
 use super::claims::{self, Claims, Expected, Keys, Logout, Refusal};
 use super::oidc;
+use crate::outgoing;
 
 /// For a whole exchange with a provider.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -119,31 +119,10 @@ impl fmt::Debug for Providers {
 }
 
 impl Providers {
-    /// Trusts the machine's own certificate authorities, which in a closed network may be private ones.
+    /// Remembers nobody yet. With `loopback`, an issuer may be plain HTTP on this machine.
     pub fn new(loopback: bool) -> Providers {
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            log::warn!("reading the certificate authorities: {error}");
-        }
-        let roots = found.certs.iter();
-        let roots = roots.map(|root| Certificate::from_der(root.as_ref()).to_owned());
-        let cryptography = rustls::crypto::aws_lc_rs::default_provider();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::from(roots))
-            .unversioned_rustls_crypto_provider(Arc::new(cryptography))
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(!loopback)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_global(Some(TIMEOUT))
-            .user_agent(concat!("rollcall/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
         Providers {
-            agent,
+            agent: outgoing::agent(TIMEOUT, loopback),
             loopback,
             known: Mutex::default(),
             used: Mutex::default(),
