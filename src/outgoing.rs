@@ -7,11 +7,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::config::ConfigBuilder;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::typestate::AgentScope;
 
 /// Something that asks, for `timeout` at most each time. Trusts the machine's own certificate authorities, which in a closed
 /// network may be private ones. Without `allow_plain`, it asks by HTTPS alone.
 pub fn agent(timeout: Duration, allow_plain: bool) -> Agent {
+    settings(timeout, allow_plain).build().new_agent()
+}
+
+/// The same with a connection of its own for each request. On one that is kept, a request may be lost because the server
+/// closes it just then, and nobody knows whether it was done.
+pub fn agent_that_keeps_no_connection(timeout: Duration, allow_plain: bool) -> Agent {
+    let settings = settings(timeout, allow_plain);
+    settings.max_idle_connections(0).build().new_agent()
+}
+
+fn settings(timeout: Duration, allow_plain: bool) -> ConfigBuilder<AgentScope> {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         log::warn!("reading the certificate authorities: {error}");
@@ -31,6 +44,4 @@ pub fn agent(timeout: Duration, allow_plain: bool) -> Agent {
         .max_redirects_will_error(false)
         .timeout_global(Some(timeout))
         .user_agent(concat!("rollcall/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .new_agent()
 }

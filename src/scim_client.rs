@@ -23,7 +23,10 @@ pub const SCIM_JSON: &str = "application/scim+json";
 
 /// A SCIM server, and the token for it.
 pub struct Client {
-    agent: Agent,
+    /// For GET, which is sent again where its connection was just closed.
+    reader: Agent,
+    /// For all that changes something, which must not be sent twice.
+    writer: Agent,
     /// Scheme and host, as in `https://scim.example.org`.
     origin: String,
     /// The path of the base URL, without a slash at its end.
@@ -86,8 +89,10 @@ pub enum Trouble {
     Unsendable,
     /// A path that is the address of another server.
     Elsewhere,
-    /// No answer, or none in time; why, in words.
+    /// No answer; why, in words.
     Unreachable(String),
+    /// None in time.
+    TooLate,
     /// More than a client would read.
     TooLong,
 }
@@ -103,6 +108,7 @@ impl fmt::Display for Trouble {
                 f.write_str("the address is at another server, which the token is not for")
             }
             Trouble::Unreachable(why) => write!(f, "no answer: {why}"),
+            Trouble::TooLate => write!(f, "no answer within {} s", TIMEOUT.as_secs()),
             Trouble::TooLong => f.write_str("the answer is too long"),
         }
     }
@@ -142,12 +148,18 @@ impl Client {
             return Err(Trouble::Unsendable);
         }
         Ok(Client {
-            agent: outgoing::agent(TIMEOUT, true),
+            reader: outgoing::agent(TIMEOUT, true),
+            writer: outgoing::agent_that_keeps_no_connection(TIMEOUT, true),
             origin: origin.to_owned(),
             base: base.trim_end_matches('/').to_owned(),
             query: query.filter(|query| !query.is_empty()),
             authorization,
         })
+    }
+
+    /// Scheme and host of the server.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// Sends a JSON body, or none.
@@ -172,6 +184,16 @@ impl Client {
     ///
     /// No answer, one that is too long, or nothing that could be sent.
     pub fn request(&self, request: &Request<'_>) -> Result<Answer, Trouble> {
+        if request.method != "GET" {
+            return self.ask(&self.writer, request);
+        }
+        match self.ask(&self.reader, request) {
+            Err(Trouble::Unreachable(_)) => self.ask(&self.writer, request),
+            answer => answer,
+        }
+    }
+
+    fn ask(&self, agent: &Agent, request: &Request<'_>) -> Result<Answer, Trouble> {
         let mut asked = http::Request::builder()
             .method(request.method)
             .uri(self.url(request.path)?);
@@ -196,8 +218,8 @@ impl Client {
         }
         let unsendable = |_| Trouble::Unsendable;
         let answer = match request.body {
-            Some(body) => self.agent.run(asked.body(body).map_err(unsendable)?),
-            None => self.agent.run(asked.body(()).map_err(unsendable)?),
+            Some(body) => agent.run(asked.body(body).map_err(unsendable)?),
+            None => agent.run(asked.body(()).map_err(unsendable)?),
         };
         read(answer.map_err(trouble)?)
     }
@@ -259,6 +281,7 @@ fn read(mut answer: Response<Body>) -> Result<Answer, Trouble> {
 fn trouble(error: ureq::Error) -> Trouble {
     match error {
         ureq::Error::BodyExceedsLimit(_) => Trouble::TooLong,
+        ureq::Error::Timeout(_) => Trouble::TooLate,
         error => Trouble::Unreachable(error.to_string()),
     }
 }
