@@ -6,6 +6,7 @@
 //! sockets, `cli` alone reads arguments and prints. `ARCHITECTURE.md` has the map and the invariants.
 
 pub mod access;
+pub mod check;
 pub mod cli;
 pub mod error;
 pub mod http;

@@ -1,12 +1,13 @@
 //! The command line: the only place that reads arguments and environment, and that prints.
 //!
 //! Scripts depend on it: flag, then `ROLLCALL_…` in the environment, then default; results on stdout, talk on stderr;
-//! exit 0 done, 1 failed, 2 usage, 3 unwell (`doctor`).
+//! exit 0 done, 1 failed, 2 usage, 3 found something bad (`doctor`, `check`).
 
 mod account;
 mod archive;
 mod attribute;
 mod backup;
+mod check;
 mod chores;
 mod dev;
 mod directory;
@@ -106,6 +107,8 @@ enum Command {
     Import(tenant_copies::Import),
     /// Look for what is not as it should be, and say what to do about it; exit 3 where something fails
     Doctor(doctor::Examined),
+    /// Hold any SCIM server against the RFCs, Entra ID and Okta; exit 3 where something fails
+    Check(check::Arguments),
     /// Say whether the server on this machine is well; for HEALTHCHECK of a container
     Healthcheck(doctor::Healthcheck),
     /// Print the version
@@ -135,6 +138,7 @@ pub fn run() -> ExitCode {
         Command::Export(export) => tenant_copies::export(&arguments.data, &export),
         Command::Import(import) => tenant_copies::import(&arguments.data, &import),
         Command::Doctor(examined) => doctor::run(&arguments.data, arguments.output, &examined),
+        Command::Check(check) => check::run(arguments.output, &check),
         Command::Healthcheck(healthcheck) => doctor::healthcheck(&healthcheck),
         Command::Version => table::line(&format!("rollcall {}", env!("CARGO_PKG_VERSION"))),
     };
@@ -164,7 +168,7 @@ enum Failure {
     Said(String),
     /// Of ours: what was begun has to be rolled back.
     Failed(Error),
-    /// What `doctor` found is bad, as it has said.
+    /// What `doctor` or `check` found is bad, as it has said.
     Unwell,
     /// Nobody reads our output any more, as behind `| head`: no failure of ours.
     Closed,

@@ -19,6 +19,7 @@ mod backup; // copies while clients write, and what comes back of them
 mod backup_pages; // the page of backups: make, download, and whose they are
 mod bad_input; // what no client should send: a clear 4xx, and nothing changes
 mod bulk; // bulk requests: limits, what the log says, what the brake does
+mod check; // rollcall check: ourselves, a server with faults, no server at all
 mod cli; // every command beside a running server: output, exit codes, what it changes
 mod clock; // a clock that jumps
 mod connections; // the connection loop in this process: short deadlines, and what a test must cause by itself

@@ -59,6 +59,21 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/check",
+        &[
+            "tiny_http",
+            "rusqlite",
+            "std::fs",
+            "Timestamp::now",
+            "crate::scim::",
+            "crate::store",
+            "crate::manage",
+            "crate::provision",
+            "crate::http",
+            "crate::cli",
+        ],
+    ),
+    (
         "src/sso",
         &[
             "tiny_http",
