@@ -17,5 +17,6 @@ pub mod scim;
 pub mod scim_client;
 pub mod seal;
 pub mod settings;
+pub mod simulate;
 pub mod sso;
 pub mod store;

@@ -1,7 +1,7 @@
 //! The command line: the only place that reads arguments and environment, and that prints.
 //!
 //! Scripts depend on it: flag, then `ROLLCALL_…` in the environment, then default; results on stdout, talk on stderr;
-//! exit 0 done, 1 failed, 2 usage, 3 found something bad (`doctor`, `check`).
+//! exit 0 done, 1 failed, 2 usage, 3 found something bad (`doctor`, `check`, `simulate`).
 
 mod account;
 mod archive;
@@ -18,6 +18,7 @@ mod history;
 mod log;
 mod role;
 mod serve;
+mod simulate;
 mod table;
 mod tenant;
 mod tenant_copies;
@@ -105,6 +106,8 @@ enum Command {
     Export(tenant_copies::Export),
     /// Make a tenant of what `export` wrote, with the same ids: all of it or nothing
     Import(tenant_copies::Import),
+    /// Play Entra ID or Okta against any SCIM server, and say what the server gets wrong; exit 3 where it does
+    Simulate(simulate::Arguments),
     /// Look for what is not as it should be, and say what to do about it; exit 3 where something fails
     Doctor(doctor::Examined),
     /// Hold any SCIM server against the RFCs, Entra ID and Okta; exit 3 where something fails
@@ -137,6 +140,7 @@ pub fn run() -> ExitCode {
         Command::Restore(restore) => backup::restore(&arguments.data, arguments.output, &restore),
         Command::Export(export) => tenant_copies::export(&arguments.data, &export),
         Command::Import(import) => tenant_copies::import(&arguments.data, &import),
+        Command::Simulate(simulate) => simulate::run(arguments.output, simulate),
         Command::Doctor(examined) => doctor::run(&arguments.data, arguments.output, &examined),
         Command::Check(check) => check::run(arguments.output, &check),
         Command::Healthcheck(healthcheck) => doctor::healthcheck(&healthcheck),
@@ -168,7 +172,7 @@ enum Failure {
     Said(String),
     /// Of ours: what was begun has to be rolled back.
     Failed(Error),
-    /// What `doctor` or `check` found is bad, as it has said.
+    /// What `doctor`, `check` or `simulate` found is bad, as it has said.
     Unwell,
     /// Nobody reads our output any more, as behind `| head`: no failure of ours.
     Closed,
