@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
     connections: u32,
     /// What the people are made of: the same seed, the same people and names [default: another each time]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = seed)]
     seed: Option<u64>,
     /// Send no roleName, for a server that doesn't have that attribute
     #[arg(long)]
@@ -108,6 +108,15 @@ pub(super) fn run(format: Format, arguments: Arguments) -> Outcome {
         Format::Table => print(&plan, &report)?,
     }
     outcome(&plan, &report)
+}
+
+/// As reports write it, or with 0x before it as names do.
+fn seed(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "write a number, as in 7 or 0x1f".to_owned())
 }
 
 fn token(arguments: &Arguments) -> Result<String, Failure> {
@@ -262,6 +271,7 @@ fn print(plan: &Plan, report: &Report) -> Outcome {
     match (report.ledger.count(), &report.trouble) {
         (0, None) => writeln!(out, "No mismatch.")?,
         (0, Some(_)) => writeln!(out, "No mismatch until then.")?,
+        (1, _) => writeln!(out, "1 mismatch:")?,
         (count, _) => writeln!(out, "{count} mismatches:")?,
     }
     for (kind, sort) in report.ledger.sorts() {

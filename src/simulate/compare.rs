@@ -215,7 +215,7 @@ pub struct Ledger {
 pub struct Sort {
     /// How many there are.
     pub count: u64,
-    /// The first of them.
+    /// The first of each phase and reason.
     pub examples: Vec<Finding>,
 }
 
@@ -243,7 +243,9 @@ impl Ledger {
         *self.by_phase.entry(finding.phase).or_default() += 1;
         let sort = self.sorts.entry(finding.kind).or_default();
         sort.count += 1;
-        if sort.examples.len() < EXAMPLES {
+        // Of a hundred requests that are refused for one reason, one tells it.
+        let is_new = |one: &Finding| (one.phase, &one.found) != (finding.phase, &finding.found);
+        if sort.examples.len() < EXAMPLES && sort.examples.iter().all(is_new) {
             sort.examples.push(finding);
         }
     }

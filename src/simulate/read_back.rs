@@ -33,7 +33,13 @@ impl Session<'_> {
             match numbers.get(id) {
                 Some(number) => {
                     if !seen.insert(*number) {
-                        session.finding(Kind::Paging, id, request, "each user once", "it again");
+                        session.finding(
+                            Kind::Paging,
+                            id,
+                            request,
+                            "each user once",
+                            format!("{id} again"),
+                        );
                     }
                     let differences = compare::user(all, &all.people[*number], shown);
                     session.differences(id, request, differences);
@@ -71,7 +77,13 @@ impl Session<'_> {
             match known.get_key_value(id) {
                 Some((id, group)) => {
                     if !seen.insert(*id) {
-                        session.finding(Kind::Paging, id, request, "each group once", "it again");
+                        session.finding(
+                            Kind::Paging,
+                            id,
+                            request,
+                            "each group once",
+                            format!("{id} again"),
+                        );
                     }
                     session.differences(id, request, compare::group(group, shown));
                 }

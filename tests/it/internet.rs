@@ -300,7 +300,7 @@ fn redeem(state: &mut State, head: &str, body: &str) -> Reply {
 }
 
 /// Reads a request: its head with names in lower case, its body by Content-Length.
-fn read(stream: &mut impl BufRead) -> Option<(String, String)> {
+pub fn read(stream: &mut impl BufRead) -> Option<(String, String)> {
     let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 mod authority; // a certificate authority, and clients that trust it
+mod broken; // a proxy that breaks what passes, as SCIM servers do
 mod browser; // a browser without JavaScript
 mod directory; // what a client believes the server to hold, held against the server
 mod internet; // the world outside, behind a proxy that the program is started with
@@ -75,6 +76,7 @@ mod sign_in; // getting into the settings, and what keeps others out
 mod sign_on; // through Entra ID, Okta, Google Workspace and others, by HTTPS under their own names
 mod sign_on_attacks; // mix-ups, replays, forced sign-ins, addresses of others, providers that lie
 mod sign_out; // at the provider and from there; rotated secrets; links that provisioning takes away
+mod simulate; // playing a provider: against this program, and against proxies that break something
 mod sorts; // in which order people come: data/sorts.txt over data/people.json
 mod sso; // the settings of single sign-on, and where a client secret never shows up
 mod team_pages; // the settings' pages of teams: archive, restore, purge, download and import, transfer
