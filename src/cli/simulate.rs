@@ -1,5 +1,6 @@
 //! `rollcall simulate …`
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -102,7 +103,7 @@ pub(super) fn run(format: Format, arguments: Arguments) -> Outcome {
         false => simulate::run(&plan, &stop, &progress),
     };
     bar.end();
-    let report = played.map_err(|trouble| failure(format!("{}: {trouble}", plan.url)))?;
+    let report = played.map_err(|trouble| said(&plan, trouble))?;
     match format {
         Format::Json => table::json(&as_json(&plan, &report))?,
         Format::Table => print(&plan, &report)?,
@@ -134,6 +135,11 @@ fn token(arguments: &Arguments) -> Result<String, Failure> {
     }
 }
 
+/// A failure at the server's address. Some of the words are the server's.
+fn said(plan: &Plan, words: impl Display) -> Failure {
+    failure(table::printable(&format!("{}: {words}", plan.url)))
+}
+
 fn outcome(plan: &Plan, report: &Report) -> Outcome {
     let again = format!(
         "something of it is still there: delete what is called {}-… with --clean-up --seed {}",
@@ -141,9 +147,9 @@ fn outcome(plan: &Plan, report: &Report) -> Outcome {
         plan.seed
     );
     match (&report.trouble, report.left_behind) {
-        (Some(trouble), true) => Err(failure(format!("{}: {trouble}; {again}", plan.url))),
-        (Some(trouble), false) => Err(failure(format!("{}: {trouble}", plan.url))),
-        (None, true) => Err(failure(format!("{}: {again}", plan.url))),
+        (Some(trouble), true) => Err(said(plan, format!("{trouble}; {again}"))),
+        (Some(trouble), false) => Err(said(plan, trouble)),
+        (None, true) => Err(said(plan, again)),
         (None, false) if report.ledger.count() > 0 => Err(Failure::Unwell),
         (None, false) => Ok(()),
     }

@@ -165,7 +165,6 @@ struct Play<'a> {
     rows: Vec<Row>,
     reading: (Measures, Duration),
     all_measures: Measures,
-    ledger: Ledger,
 }
 
 impl<'a> Play<'a> {
@@ -192,7 +191,6 @@ impl<'a> Play<'a> {
             rows: Vec::new(),
             reading: (Measures::default(), Duration::ZERO),
             all_measures: Measures::default(),
-            ledger: Ledger::default(),
         })
     }
 
@@ -249,7 +247,7 @@ impl<'a> Play<'a> {
         let read = self.sessions[0].read_back(all);
         self.settle(phase, begun, true, &mut Some(all));
         if let Some(row) = self.rows.iter_mut().find(|row| row.phase == Some(phase)) {
-            row.mismatches = self.ledger.count_in(phase);
+            row.mismatches = self.shared.ledger().count_in(phase);
         }
         read
     }
@@ -296,7 +294,7 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// Takes from all connections what they have: effects, mismatches and times.
+    /// Takes from all connections what they have: effects and times.
     fn settle(
         &mut self,
         phase: Phase,
@@ -307,9 +305,6 @@ impl<'a> Play<'a> {
         let mut measures = Measures::default();
         for session in &mut self.sessions {
             measures.merge(std::mem::take(&mut session.measures));
-            for finding in session.findings.drain(..) {
-                self.ledger.add(finding);
-            }
             for effect in session.effects.drain(..) {
                 if let Some(all) = all {
                     all.apply(effect);
@@ -324,7 +319,7 @@ impl<'a> Play<'a> {
             self.reading.1 += begun.elapsed();
             return;
         }
-        let mismatches = self.ledger.count_in(phase);
+        let mismatches = self.shared.ledger().count_in(phase);
         self.rows
             .push(row(Some(phase), measures, begun.elapsed(), mismatches));
     }
@@ -368,7 +363,7 @@ impl<'a> Play<'a> {
         }
         self.settle(Phase::CleanUp, begun, true, &mut None);
         if let Some(row) = self.rows.last_mut() {
-            row.mismatches = self.ledger.count_in(Phase::CleanUp);
+            row.mismatches = self.shared.ledger().count_in(Phase::CleanUp);
         }
         Ok(!left.is_empty())
     }
@@ -378,7 +373,7 @@ impl<'a> Play<'a> {
         self.rows.push(row(None, measures, elapsed, 0));
         Report {
             rows: self.rows,
-            ledger: self.ledger,
+            ledger: std::mem::take(&mut *self.shared.ledger()),
             put_off: self.all_measures.put_off,
             waited: self.all_measures.waited,
             retried: self.all_measures.retried,

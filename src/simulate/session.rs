@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::compare::{Difference, Finding, Kind, short, told};
+use super::compare::{Difference, Finding, Kind, Ledger, short, told};
 use super::dialect::{Dialect, Request};
 use super::life::Phase;
 use super::organisation::Effect;
@@ -88,6 +89,14 @@ pub struct Shared {
     /// Whether all shall end: somebody can't go on.
     pub over: AtomicBool,
     failures: AtomicU32,
+    ledger: Mutex<Ledger>,
+}
+
+impl Shared {
+    /// What the server got wrong so far.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What went over a connection, and how long it took.
@@ -127,8 +136,6 @@ pub struct Session<'a> {
     pub measures: Measures,
     /// What the server has done.
     pub effects: Vec<Effect>,
-    /// What the server got wrong.
-    pub findings: Vec<Finding>,
 }
 
 impl<'a> Session<'a> {
@@ -142,7 +149,6 @@ impl<'a> Session<'a> {
             phase: Phase::Connect,
             measures: Measures::default(),
             effects: Vec::new(),
-            findings: Vec::new(),
         }
     }
 
@@ -238,7 +244,7 @@ impl<'a> Session<'a> {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) {
-        self.findings.push(Finding {
+        self.shared.ledger().add(Finding {
             kind,
             phase: self.phase,
             about: about.to_owned(),
