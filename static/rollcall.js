@@ -7,9 +7,11 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", async () => {
     const field = document.getElementById(button.dataset.copy);
     const said = button.parentElement.querySelector(".copied");
-    field.select();
+    // A field, or a block of code.
+    if (field.select) field.select();
+    else getSelection().selectAllChildren(field);
     try {
-      await navigator.clipboard.writeText(field.value);
+      await navigator.clipboard.writeText(field.value ?? field.textContent);
       said.textContent = "Copied";
     } catch {
       // Only HTTPS and this machine have a clipboard; the text is selected.

@@ -52,6 +52,11 @@ const TEMPLATES: &[(&str, &str)] = &[
         "danger.html",
         include_str!("../../static/pages/danger.html"),
     ),
+    ("docs.html", include_str!("../../static/pages/docs.html")),
+    (
+        "document.html",
+        include_str!("../../static/pages/document.html"),
+    ),
     (
         "events.html",
         include_str!("../../static/pages/events.html"),
@@ -59,26 +64,6 @@ const TEMPLATES: &[(&str, &str)] = &[
     (
         "expiry.html",
         include_str!("../../static/pages/expiry.html"),
-    ),
-    (
-        "guides.html",
-        include_str!("../../static/pages/guides.html"),
-    ),
-    (
-        "guides/authentik.html",
-        include_str!("../../static/pages/guides/authentik.html"),
-    ),
-    (
-        "guides/entra-id.html",
-        include_str!("../../static/pages/guides/entra-id.html"),
-    ),
-    (
-        "guides/generic.html",
-        include_str!("../../static/pages/guides/generic.html"),
-    ),
-    (
-        "guides/okta.html",
-        include_str!("../../static/pages/guides/okta.html"),
     ),
     (
         "history.html",
@@ -92,6 +77,7 @@ const TEMPLATES: &[(&str, &str)] = &[
         "narrow.html",
         include_str!("../../static/pages/narrow.html"),
     ),
+    ("open.html", include_str!("../../static/pages/open.html")),
     (
         "overview.html",
         include_str!("../../static/pages/overview.html"),

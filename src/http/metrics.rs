@@ -108,7 +108,7 @@ pub(super) fn place(route: Option<&Route>) -> usize {
         Some(Route::Api(Api::Events)) => "api_events",
         Some(Route::Api(_)) => "api",
         Some(Route::Settings(_)) => "settings",
-        Some(Route::Asset(_)) => "static",
+        Some(Route::Asset(_) | Route::Docs | Route::Document(_)) => "static",
         Some(Route::Health | Route::Ready) => "health",
         Some(Route::Nothing) => "none",
         Some(_) => "sign_in",

@@ -10,12 +10,14 @@ pub mod certificate;
 mod chunked;
 mod connection;
 mod consent;
+mod docs;
 mod form;
 mod forward;
 pub mod head;
 mod html;
 pub mod limits;
 pub mod listen;
+mod markdown;
 pub mod metrics;
 mod pages;
 mod password;
@@ -188,6 +190,10 @@ impl App {
             Route::Enter => pages::visited(self, &request, forward::enter),
             Route::SignOut => pages::visited(self, &request, sign_in::sign_out),
             Route::Me => pages::visited(self, &request, sign_in::me),
+            Route::Docs => pages::visited(self, &request, docs::index),
+            Route::Document(name) => {
+                pages::visited(self, &request, |visitor| docs::document(visitor, &name))
+            }
             Route::Asset(asset) => pages::asset(&request.head, &asset),
             Route::Nothing => pages::plain(404, "There is no page at this address.\n"),
         }

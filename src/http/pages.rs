@@ -1,71 +1,11 @@
 //! Pages and operational answers: everything that is not SCIM.
 
-use super::App;
 use super::request::{Head, Request, Response};
 use super::route::Asset;
 use super::visitor::Visitor;
+use super::{App, docs};
 use crate::error::Result;
 use crate::store::tenants;
-
-/// The guides' pictures, by file name.
-const PICTURES: &[(&str, &str)] = &[
-    (
-        "authentik-application.svg",
-        include_str!("../../static/guides/authentik-application.svg"),
-    ),
-    (
-        "authentik-provider.svg",
-        include_str!("../../static/guides/authentik-provider.svg"),
-    ),
-    (
-        "entra-app-role.svg",
-        include_str!("../../static/guides/entra-app-role.svg"),
-    ),
-    (
-        "entra-attribute-list.svg",
-        include_str!("../../static/guides/entra-attribute-list.svg"),
-    ),
-    (
-        "entra-create.svg",
-        include_str!("../../static/guides/entra-create.svg"),
-    ),
-    (
-        "entra-credentials.svg",
-        include_str!("../../static/guides/entra-credentials.svg"),
-    ),
-    (
-        "entra-external-id.svg",
-        include_str!("../../static/guides/entra-external-id.svg"),
-    ),
-    (
-        "entra-on-demand.svg",
-        include_str!("../../static/guides/entra-on-demand.svg"),
-    ),
-    (
-        "entra-role-mapping.svg",
-        include_str!("../../static/guides/entra-role-mapping.svg"),
-    ),
-    (
-        "entra-settings.svg",
-        include_str!("../../static/guides/entra-settings.svg"),
-    ),
-    (
-        "generic-conversation.svg",
-        include_str!("../../static/guides/generic-conversation.svg"),
-    ),
-    (
-        "okta-connection.svg",
-        include_str!("../../static/guides/okta-connection.svg"),
-    ),
-    (
-        "okta-role-name.svg",
-        include_str!("../../static/guides/okta-role-name.svg"),
-    ),
-    (
-        "okta-to-app.svg",
-        include_str!("../../static/guides/okta-to-app.svg"),
-    ),
-];
 
 /// `/healthz`: the process lives and its connection loop answers.
 pub(super) fn health(head: &Head) -> Response {
@@ -103,8 +43,8 @@ pub(super) fn asset(head: &Head, asset: &Asset) -> Response {
             let text = include_str!("../../static/rollcall.js");
             ("text/javascript; charset=utf-8", text)
         }
-        Asset::Picture(name) => match PICTURES.iter().find(|(known, _)| known == name) {
-            Some((_, text)) => ("image/svg+xml", *text),
+        Asset::Picture(name) => match docs::picture(name) {
+            Some(text) => ("image/svg+xml", text),
             None => return plain(404, "There is no picture at this address.\n"),
         },
     };

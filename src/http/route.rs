@@ -34,7 +34,11 @@ pub(super) enum Route {
     SignOut,
     /// `/me`
     Me,
-    /// `/static/…`
+    /// `/docs`
+    Docs,
+    /// `/docs/{name}`
+    Document(String),
+    /// `/static/…`, and the pictures of `/docs`
     Asset(Asset),
     /// `/healthz`
     Health,
@@ -95,10 +99,6 @@ pub(super) enum Settings {
     BackupFile(String),
     /// `/settings/danger`
     Danger,
-    /// `/settings/guides`
-    Guides,
-    /// `/settings/guides/{name}`
-    Guide(String),
     /// Nothing.
     Nothing,
 }
@@ -112,7 +112,7 @@ pub(super) enum Asset {
     Script,
     /// `icon.svg`
     Icon,
-    /// `guides/{name}`: a picture
+    /// `docs/{name}.svg`
     Picture(String),
 }
 
@@ -203,7 +203,9 @@ pub(super) fn route(head: &Head) -> Route {
         ["static", "rollcall.js"] => Route::Asset(Asset::Script),
         ["static", "icon.svg"] => Route::Asset(Asset::Icon),
         ["static", "style.css"] => Route::Asset(Asset::Style),
-        ["static", "guides", name] => Route::Asset(Asset::Picture(name.to_owned())),
+        ["docs"] => Route::Docs,
+        ["docs", name] if name.ends_with(".svg") => Route::Asset(Asset::Picture(name.to_owned())),
+        ["docs", name] => Route::Document(name.to_owned()),
         ["healthz"] => Route::Health,
         ["readyz"] => Route::Ready,
         ["scim", "v2", ref rest @ ..] => Route::Scim(scim(rest)),
@@ -241,8 +243,6 @@ fn settings(segments: &[&str]) -> Settings {
         ["backup"] => Settings::Backup,
         ["backup", file] => Settings::BackupFile(file.to_owned()),
         ["danger"] => Settings::Danger,
-        ["guides"] => Settings::Guides,
-        ["guides", name] => Settings::Guide(name.to_owned()),
         _ => Settings::Nothing,
     }
 }

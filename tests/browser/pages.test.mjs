@@ -42,15 +42,15 @@ async function allPages(page) {
   const links = async () =>
     page.locator("a[href^='/']").evaluateAll((all) => all.map((link) => link.getAttribute("href")));
   await page.goto(`${server.origin}/settings`);
-  const menu = (await links()).filter((path) => path.startsWith("/settings"));
+  const menu = (await links()).filter((path) => /^\/(settings|docs)/.test(path));
   const found = new Map();
   for (const path of [...new Set(menu)]) {
-    found.set(path.replace("/settings/", "").replace("/settings", "overview"), path);
+    found.set(path.replace("/settings/", "").replace("/settings", "overview").replace("/docs", "guides"), path);
     await page.goto(server.origin + path);
     for (const inner of await links()) {
-      const [, kind, rest] = inner.match(/^\/settings\/(teams|people|log|guides)\/([^/?#]+)$/) ?? [];
+      const [, kind, rest] = inner.match(/^\/(?:settings\/)?(teams|people|log|docs)\/([^/?#]+)$/) ?? [];
       if (!kind || rest === "download") continue;
-      const name = kind === "guides" ? `guide-${rest}` : `${kind}-one`;
+      const name = kind === "docs" ? `guide-${rest}` : `${kind}-one`;
       if (!found.has(name)) found.set(name, inner);
     }
   }
@@ -60,7 +60,7 @@ async function allPages(page) {
 }
 
 test("the pages behind the menu are found", () => {
-  for (const name of ["overview", "teams-one", "people-one", "log-one", "guide-entra-id"]) {
+  for (const name of ["overview", "teams-one", "people-one", "log-one", "guide-entra"]) {
     assert.ok(pages.has(name), `${name} of ${[...pages.keys()]}`);
   }
 });
@@ -163,7 +163,8 @@ test("pages for strangers are accessible, too", async () => {
       const { context, page, faults } = await openWindow(server.origin, { dark, width });
       const link = await server.rollcall("account", "sign-in-link", "dev@localhost", "--public-url", server.origin);
       for (const [name, path] of [["sign-in", "/sign-in"], ["link", link.replace(server.origin, "")],
-        ["link-late", "/sign-in/link/0"], ["setup-late", "/setup/0"]]) {
+        ["link-late", "/sign-in/link/0"], ["setup-late", "/setup/0"], ["docs", "/docs"],
+        ["docs-entra", "/docs/entra"], ["docs-keycloak", "/docs/keycloak"], ["docs-troubleshooting", "/docs/troubleshooting"]]) {
         await page.goto(server.origin + path);
         const file = `${name}-${dark ? "dark" : "light"}-${width}.png`;
         await page.screenshot({ path: join(shots, file), fullPage: true });

@@ -28,6 +28,7 @@ mod consent; // connecting through the operator's application at Entra ID, and w
 mod crash; // kill -9 amid writing clients
 mod cursors; // cursors over time: restarts, other tenants, old ones, walks while others write
 mod danger; // the danger zone: typed names, fresh sign-ins, this tenant alone
+mod docs; // the documents of static/docs/ as files and as pages: links, pictures, a tenant's own values
 mod doctor; // what the doctor says of what is well, and of each thing that isn't
 mod door; // who may come in, and what every answer carries: credentials, hosts, headers
 mod entra; // whole lives of a directory, as Entra ID and Okta push them, and what needs several connections
@@ -36,7 +37,6 @@ mod feed; // the event feed: nothing missed, nothing twice, through kill -9
 mod filters; // what filters mean: data/filters.txt over data/people.json
 mod forward; // forward auth, as a proxy in front of an app asks
 mod fuzz; // the fuzz targets over their seeds: ../fuzz
-mod guides; // the guides and their pictures
 mod hazards; // what brought down the server that we do without, row by row (ARCHITECTURE.md)
 mod history; // how users and teams were, and what was different between two times
 mod hostile_tokens; // one of each sort through the running program: none reaches anybody

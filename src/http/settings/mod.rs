@@ -13,7 +13,6 @@ mod danger;
 mod declared;
 mod events;
 mod exchange;
-mod guides;
 mod history;
 mod hosts;
 mod listing;
@@ -117,8 +116,6 @@ fn serve(visit: &Visit<'_>, page: &Settings) -> Result<Response> {
         Settings::Backup => backup::answer(visit),
         Settings::BackupFile(name) => backup::file(visit, name),
         Settings::Danger => danger::answer(visit),
-        Settings::Guides => guides::answer(visit),
-        Settings::Guide(name) => guides::guide(visit, name),
         _ => visit.problem(404, "There is no page at this address."),
     }
 }
