@@ -123,11 +123,27 @@ pub(super) fn document(visitor: &Visitor<'_>, name: &str) -> Result<Response> {
     show(visitor, "document.html", &read.title, context)
 }
 
-/// Where a message is explained: an address, if the troubleshooting guide quotes it.
+/// Where a message is explained: an address, if the troubleshooting guide quotes it or names its number. Of several quotes
+/// that fit the one that leaves the least open counts.
 pub(super) fn help(message: &str) -> Option<String> {
     let (_, document) = INDEX.iter().find(|(name, _)| *name == TROUBLESHOOTING)?;
-    let fits = |heading: &&Heading| heading.quotes.iter().any(|quote| is_quoted(message, quote));
-    let heading = document.headings.iter().find(fits)?;
+    let number = message.rsplit_once("(AADSTS");
+    let number = number.and_then(|(_, rest)| rest.split_once(')'));
+    let number = number.map(|(digits, _)| format!("AADSTS{digits}"));
+    let fits = |heading: &Heading| {
+        let names = |number: &String| heading.text.split(", ").any(|name| name == number);
+        if number.as_ref().is_some_and(names) {
+            return Some(usize::MAX);
+        }
+        let quotes = heading.quotes.iter();
+        let fitting = quotes.filter(|quote| is_quoted(message, quote));
+        fitting.map(String::len).max()
+    };
+    let fitting = document
+        .headings
+        .iter()
+        .filter_map(|heading| Some((fits(heading)?, heading)));
+    let (_, heading) = fitting.max_by_key(|(length, _)| *length)?;
     Some(format!("/docs/{TROUBLESHOOTING}#{}", heading.id))
 }
 
@@ -219,4 +235,64 @@ fn show(visitor: &Visitor<'_>, template: &str, title: &str, context: Value) -> R
         documents => list,
     };
     visitor.page(200, template, context! { ..context, ..common })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manage::linking::Denied;
+    use crate::sso::words;
+
+    #[test]
+    fn a_message_is_explained_where_it_is_quoted() {
+        let unknown = words::meaning("access_denied", "AADSTS50126: x");
+        for (message, anchor) in [
+            (Denied::NotProvisioned.words(), "not-provisioned"),
+            (Denied::NameOfMight.words(), "the-name-is-anothers"),
+            (
+                "You are not signed in: its ID token has no oid.",
+                "the-id-token-is-refused",
+            ),
+            (
+                "You are not signed in: the provider can’t be reached: no route.",
+                "the-provider-does-not-answer",
+            ),
+            (
+                "Not connected. The client secret is wrong. An administrator has to enter its Value, which is not the Secret ID. (AADSTS7000215)",
+                "aadsts7000215",
+            ),
+            (
+                &words::meaning("", "AADSTS90094: x"),
+                "aadsts65001-aadsts90094",
+            ),
+            (&words::meaning("", "AADSTS53999: x"), "aadsts53003"),
+            (&unknown, "aadsts50126-aadsts50053-aadsts50055"),
+            (
+                "There were too many tries. Wait 7 seconds and try again.",
+                "too-many-sign-ins",
+            ),
+        ] {
+            let expected = format!("/docs/troubleshooting#{anchor}");
+            assert_eq!(help(message), Some(expected), "{message}");
+        }
+        assert_eq!(help("Saved."), None);
+        assert_eq!(help(""), None);
+    }
+
+    #[test]
+    fn quotes_leave_open_what_differs() {
+        for (quote, message, fits) in [
+            ("a b", "a b", true),
+            ("a b", "a b c", false),
+            ("a … c", "a b c", true),
+            ("a … c", "a b d", false),
+            ("…b…", "a b c", true),
+            ("…x…", "a b c", false),
+            ("… b …", "a b c", true),
+            ("a … b … c", "a 1 b 2 c", true),
+            ("a … b", "a b", false),
+        ] {
+            assert_eq!(is_quoted(message, quote), fits, "{quote} {message}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, State, UndefinedBehavior};
 
+use super::docs;
 use super::request::Response;
 use crate::error::{Doing, Result};
 
@@ -152,6 +153,7 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     pages.set_auto_escape_callback(|_| AutoEscape::Html);
     pages.add_filter("time", time);
     pages.add_filter("number", number);
+    pages.add_filter("help", |text: String| docs::help(&text));
     pages.add_filter("segment", |text: String| encoded(&text));
     for (name, text) in TEMPLATES {
         pages

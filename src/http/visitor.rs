@@ -8,7 +8,7 @@ use minijinja::value::Value;
 use super::form::Form;
 use super::html::{self, encoded, moment};
 use super::request::{self, Head, Request, Response};
-use super::{App, docs, pages};
+use super::{App, pages};
 use crate::error::{Error, Result};
 use crate::store::sessions::{self, LIFETIME, Session};
 use crate::store::tokens::{Secret, TokenHash};
@@ -136,7 +136,6 @@ impl<'a> Visitor<'a> {
             path => self.head.path.as_str(),
             flash_kind => kind,
             flash => words,
-            help => if kind == "failed" { docs::help(words) } else { None },
             who => self.session.as_ref().map(|session| session.name.as_str()),
             opens_settings => self.session.as_ref().is_some_and(|session| session.opens_settings),
         };
@@ -166,7 +165,7 @@ impl<'a> Visitor<'a> {
             500.. => "That went wrong",
             _ => "That did not work",
         };
-        let context = context! { title => title, words => words, explained => docs::help(words) };
+        let context = context! { title => title, words => words };
         self.page(status, "problem.html", context)
     }
 
