@@ -249,6 +249,70 @@ fn the_entra_guide_has_every_step_by_the_names_of_its_forms() {
     }
 }
 
+/// What a text tells to type: commands of ours, each in words, from code with what is left open as it stands there.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let joined = text.replace("\\\n", " ");
+    let mut code: Vec<&str> = joined.split("```").skip(1).step_by(2).collect();
+    let outside: String = joined.split("```").step_by(2).collect();
+    code.extend(outside.split('`').skip(1).step_by(2));
+    code.iter()
+        .flat_map(|code| code.lines().flat_map(|line| line.split(['|', ';'])))
+        .flat_map(|line| line.split("&&"))
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .filter(|words: &Vec<String>| words.first().is_some_and(|word| word == "rollcall"))
+        .collect()
+}
+
+#[test]
+fn commands_in_the_files_are_there_with_their_options() {
+    let mut helps: BTreeMap<Vec<String>, String> = BTreeMap::new();
+    let mut help = |words: &[String]| {
+        let known = helps.entry(words.to_vec()).or_insert_with(|| {
+            let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_rollcall"));
+            let answer = program.args(words).arg("--help").output().unwrap();
+            String::from_utf8(answer.stdout).unwrap()
+        });
+        known.clone()
+    };
+    let mut checked = 0;
+    for (name, text) in files("md") {
+        for words in commands(&text) {
+            let mut rest = &words[1..];
+            // What stands before the command is for all of them.
+            while let [option, _, after @ ..] = rest
+                && ["--data", "-o", "--output", "--tenant"].contains(&option.as_str())
+            {
+                rest = after;
+            }
+            let mut path: Vec<String> = vec![];
+            let mut page = help(&path);
+            for word in rest {
+                let listed = page
+                    .lines()
+                    .any(|line| line.split_whitespace().next() == Some(word.as_str()));
+                if !page.contains("\nCommands:\n") || word.starts_with('-') {
+                    break;
+                }
+                // `rollcall role --tenant X map`: the options of the first are those of the second.
+                if listed {
+                    path.push(word.clone());
+                    page = help(&path);
+                }
+            }
+            let is_open = rest.first().is_none_or(|word| word == "…");
+            assert!(!path.is_empty() || is_open, "{name}: {words:?}");
+            for word in words.iter().filter(|word| word.starts_with("--")) {
+                let option = word.split(['=', ',', ')', '.']).next().unwrap_or_default();
+                let known =
+                    page.contains(&format!("{option} ")) || page.contains(&format!("{option}\n"));
+                assert!(known, "{name}: {words:?} has no {option}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 20, "{checked}");
+}
+
 #[test]
 fn pictures_are_small_well_formed_and_served() {
     let server = Server::start();

@@ -83,5 +83,5 @@ mod team_pages; // the settings' pages of teams: archive, restore, purge, downlo
 mod tenant_copies; // one tenant out and in: the same bytes, or nothing at all
 mod tidy; // the shape of the tree: arrows, sizes, names
 mod tls; // HTTPS as OpenSSL and rustls see it: versions, suites, reload, stalls
-mod transcripts;
-mod troubleshooting; // what is said when something is wrong, held against the troubleshooting guide, both ways // conversations as files, tests/data/transcripts: a client's quirk belongs there
+mod transcripts; // conversations as files, tests/data/transcripts: a client's quirk belongs there
+mod troubleshooting; // what is said when something is wrong, held against the troubleshooting guide, both ways
