@@ -32,6 +32,7 @@ const DOCUMENTS: &[(&str, &str)] = embedded![
     "keycloak.md",
     "generic.md",
     "troubleshooting.md",
+    "messages.md",
 ];
 
 const PICTURES: &[(&str, &str)] = embedded![
@@ -57,8 +58,8 @@ const PICTURES: &[(&str, &str)] = embedded![
     "okta-to-app.svg",
 ];
 
-/// The document that says of each message what to do.
-const TROUBLESHOOTING: &str = "troubleshooting";
+/// The documents that say of each message what to do.
+const EXPLAINING: [&str; 2] = ["troubleshooting", "messages"];
 
 /// What a message leaves open, in the document.
 const OPEN: char = '…';
@@ -113,20 +114,20 @@ pub(super) fn document(visitor: &Visitor<'_>, name: &str) -> Result<Response> {
     let sections: Vec<Value> = sections
         .map(|section| context! { id => section.id.as_str(), text => section.text.as_str() })
         .collect();
-    let by_http = values.is_some_and(|values| values.origin.starts_with("http:"));
+    let has_addresses = text.contains(markdown::EXAMPLE);
     let context = context! {
         sections => sections,
         html => Value::from_safe_string(read.html),
-        by_http => by_http,
+        has_addresses => has_addresses,
+        by_http => values.is_some_and(|values| values.origin.starts_with("http:")),
         filled => administrator(visitor).is_some(),
     };
     show(visitor, "document.html", &read.title, context)
 }
 
-/// Where a message is explained: an address, if the troubleshooting guide quotes it or names its number. Of several quotes
+/// Where a message is explained: an address, if one of the guides for that quotes it or names its number. Of several quotes
 /// that fit the one that leaves the least open counts.
 pub(super) fn help(message: &str) -> Option<String> {
-    let (_, document) = INDEX.iter().find(|(name, _)| *name == TROUBLESHOOTING)?;
     let number = message.rsplit_once("(AADSTS");
     let number = number.and_then(|(_, rest)| rest.split_once(')'));
     let number = number.map(|(digits, _)| format!("AADSTS{digits}"));
@@ -139,12 +140,12 @@ pub(super) fn help(message: &str) -> Option<String> {
         let fitting = quotes.filter(|quote| is_quoted(message, quote));
         fitting.map(String::len).max()
     };
-    let fitting = document
-        .headings
-        .iter()
-        .filter_map(|heading| Some((fits(heading)?, heading)));
-    let (_, heading) = fitting.max_by_key(|(length, _)| *length)?;
-    Some(format!("/docs/{TROUBLESHOOTING}#{}", heading.id))
+    let explaining = INDEX.iter().filter(|(name, _)| EXPLAINING.contains(name));
+    let headings =
+        explaining.flat_map(|(name, read)| read.headings.iter().map(move |it| (name, it)));
+    let fitting = headings.filter_map(|(name, heading)| Some((fits(heading)?, name, heading)));
+    let (_, name, heading) = fitting.max_by_key(|(length, ..)| *length)?;
+    Some(format!("/docs/{name}#{}", heading.id))
 }
 
 /// Whether `quote` is this message, with whatever it leaves open.

@@ -13,7 +13,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
 use super::html::encoded;
 
 /// Where the examples are. In code and in links it is replaced by the server's own origin.
-const EXAMPLE: &str = "https://rollcall.example.org";
+pub(super) const EXAMPLE: &str = "https://rollcall.example.org";
 
 /// Where the example's tenant is named: in commands, and in addresses.
 const EXAMPLE_TENANT: (&str, [&str; 2]) = (

@@ -260,10 +260,13 @@ fn sources(path: &Path, found: &mut Vec<PathBuf>) {
     found.retain(|file| file.extension().is_some_and(|extension| extension == "rs"));
 }
 
-/// What the guide quotes, a paragraph each.
+/// What the guides quote, a paragraph each.
 fn quotes() -> BTreeSet<String> {
-    let guide = fs::read_to_string(root().join("static/docs/troubleshooting.md")).unwrap();
-    let quoted = guide.lines().filter_map(|line| line.strip_prefix("> "));
+    let guides = ["troubleshooting.md", "messages.md"];
+    let guides =
+        guides.map(|name| fs::read_to_string(root().join("static/docs").join(name)).unwrap());
+    let lines = guides.iter().flat_map(|guide| guide.lines());
+    let quoted = lines.filter_map(|line| line.strip_prefix("> "));
     quoted.map(bare).collect()
 }
 
@@ -292,7 +295,7 @@ fn every_message_of_trouble_is_explained() {
     assert!(explained > 200, "hardly any message was found: {explained}");
     assert!(
         missing.is_empty(),
-        "quote and explain in static/docs/troubleshooting.md, or name in FINE:\n{missing}"
+        "quote and explain in troubleshooting.md or messages.md, or name in FINE:\n{missing}"
     );
 }
 
@@ -352,27 +355,30 @@ fn pages_with_a_message_lead_to_its_explanation() {
     Tenant::create(&server, "acme");
     let mut browser = Browser::new(&server);
     let explained = |browser: &Browser, anchor: &str| {
-        let link = format!("href=\"/docs/troubleshooting#{anchor}\"").replace('/', "&#x2f;");
+        let link = format!("href=\"/docs/{anchor}\"").replace('/', "&#x2f;");
         assert!(browser.page.contains(&link), "{anchor}: {}", browser.page);
     };
     browser.get("/sign-in/link/0");
-    explained(&browser, "a-link-does-not-work");
+    explained(&browser, "troubleshooting#a-link-does-not-work");
     browser.get("/sso/callback?state=x");
-    explained(&browser, "not-begun-here-or-too-late");
+    explained(&browser, "troubleshooting#not-begun-here-or-too-late");
     browser.get("/sign-in");
     browser.post(
         "/sign-in",
         &[("email", "ana@example.org"), ("password", "no")],
     );
-    explained(&browser, "no-account-with-this-name-and-password");
+    explained(
+        &browser,
+        "troubleshooting#no-account-with-this-name-and-password",
+    );
     // In what survives a redirect, too; what was done needs no help.
     let mut browser = Browser::sign_in(&server, "acme");
     browser.get("/settings/danger");
     browser.post("/settings/danger", &[("do", "purge"), ("name", "other")]);
-    explained(&browser, "settings-pages");
+    explained(&browser, "messages#backup-and-danger-zone");
     browser.get("/settings");
     assert!(
-        !browser.page.contains("troubleshooting#"),
+        !browser.page.contains("#x2f;docs&#x2f;messages"),
         "{}",
         browser.page
     );
