@@ -177,6 +177,25 @@ test("pages for strangers are accessible, too", async () => {
   }
 });
 
+test("a guide's code is copied by a button, and everything is read without JavaScript", async () => {
+  for (const javaScript of [true, false]) {
+    const { context, page, faults } = await openWindow(server.origin, { javaScript });
+    await page.goto(`${server.origin}/docs/entra`);
+    const copy = page.locator(".code").first();
+    const text = (await copy.locator("pre").textContent()).trim();
+    assert.equal(text, "https://rollcall.example.org/scim/v2");
+    const button = copy.getByRole("button", { name: "Copy" });
+    assert.equal(await button.isVisible(), javaScript);
+    if (javaScript) {
+      await button.click();
+      await copy.getByText("Copied").waitFor();
+      assert.equal((await page.evaluate(() => navigator.clipboard.readText())).trim(), text);
+    }
+    await context.close();
+    assert.equal(faults.join("\n"), "");
+  }
+});
+
 test("the heaviest page weighs less than 60 KB without its data", async (t) => {
   // Another server, so that there is no data.
   const bare = await startServer("--dev");

@@ -112,6 +112,17 @@ fn links_anchors_and_pictures_of_the_files_lead_somewhere() {
             assert!(found, "{name}: {target}");
         }
     }
+    let readme =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for target in targets(&readme) {
+        if let Some(file) = target.strip_prefix("static/docs/") {
+            let (file, anchor) = file.split_once('#').unwrap_or((file, ""));
+            let found = texts.get(file).is_some_and(|text| {
+                anchor.is_empty() || anchors(text).contains(&anchor.to_owned())
+            });
+            assert!(found, "README.md: {target}");
+        }
+    }
     assert!(links > 50, "hardly any link was looked at: {links}");
     assert_eq!(shown, pictures.into_keys().collect());
 }

@@ -350,6 +350,26 @@ fn every_answer_to_a_provider_has_its_line() {
 }
 
 #[test]
+fn every_number_of_microsofts_that_is_known_has_its_line() {
+    let guide = fs::read_to_string(root().join("static/docs/troubleshooting.md")).unwrap();
+    let headings: Vec<&str> = guide
+        .lines()
+        .filter(|line| line.starts_with("### "))
+        .collect();
+    let words = fs::read_to_string(root().join("src/sso/words.rs")).unwrap();
+    let (_, table) = words.split_once("const AADSTS").unwrap();
+    let (table, _) = table.split_once("];").unwrap();
+    let numbers = table.split(|c: char| !c.is_ascii_digit());
+    let numbers: Vec<&str> = numbers.filter(|digits| digits.len() > 4).collect();
+    assert!(numbers.len() > 20, "{numbers:?}");
+    for number in numbers {
+        let name = format!("AADSTS{number}");
+        let named = |line: &&str| line.split([' ', ',']).any(|word| word == name);
+        assert!(headings.iter().any(|line| named(&line)), "{name}");
+    }
+}
+
+#[test]
 fn pages_with_a_message_lead_to_its_explanation() {
     let server = Server::start();
     Tenant::create(&server, "acme");
