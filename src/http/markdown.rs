@@ -70,7 +70,8 @@ pub(super) struct Document {
 }
 
 /// What scrolls by itself where it is too wide, also by the keyboard.
-const SCROLLS: &str = "<div class=\"wide\" tabindex=\"0\">";
+const SCROLLS: &str = "<div class=\"wide\" tabindex=\"0\" role=\"group\" \
+     aria-label=\"Table, scrolls sideways in small windows\">";
 
 /// Reads `text`; `size` tells a picture's width and height.
 pub(super) fn read(
