@@ -15,6 +15,9 @@ const PICTURE_MAX_BYTES: usize = 6 * 1024;
 /// Where the examples are; links to it lead to the server itself.
 const EXAMPLE: &str = "https://rollcall.example.org";
 
+/// What may be marked to give way to a tenant's own value.
+const MARKS: [&str; 5] = ["roles", "default-role", "retention", "removals", "share"];
+
 /// The guides of providers, and what else is said of each step in them.
 const PROVIDERS: [&str; 5] = ["entra", "okta", "authentik", "keycloak", "generic"];
 
@@ -89,6 +92,13 @@ fn links_anchors_and_pictures_of_the_files_lead_somewhere() {
             let alone = line.matches("-->").count() == 1 && line.ends_with("-->");
             assert!(alone, "{name}: this would end the paragraph: {line}");
         }
+        let begun = text.split("<!--=").skip(1);
+        let names: Vec<&str> = begun.filter_map(|rest| rest.split("-->").next()).collect();
+        assert!(
+            names.iter().all(|name| MARKS.contains(name)),
+            "{name}: {names:?}"
+        );
+        assert_eq!(names.len(), text.matches("<!--/-->").count(), "{name}");
         let unique: BTreeSet<&String> = own.iter().collect();
         assert_eq!(unique.len(), own.len(), "{name} has a heading twice");
         for target in targets(text) {
