@@ -26,6 +26,7 @@ macro_rules! embedded {
 /// Name of the file, and what is in it.
 const DOCUMENTS: &[(&str, &str)] = embedded![
     "first-ten-minutes.md",
+    "running.md",
     "entra.md",
     "okta.md",
     "authentik.md",
@@ -33,6 +34,13 @@ const DOCUMENTS: &[(&str, &str)] = embedded![
     "generic.md",
     "troubleshooting.md",
     "messages.md",
+    "deprovisioning.md",
+    "backup.md",
+    "upgrade.md",
+    "security.md",
+    "sqlite.md",
+    "recipes.md",
+    "air-gapped.md",
 ];
 
 const PICTURES: &[(&str, &str)] = embedded![
