@@ -27,6 +27,7 @@ macro_rules! embedded {
 const DOCUMENTS: &[(&str, &str)] = embedded![
     "first-ten-minutes.md",
     "running.md",
+    "behind-a-proxy.md",
     "entra.md",
     "okta.md",
     "authentik.md",
@@ -41,6 +42,8 @@ const DOCUMENTS: &[(&str, &str)] = embedded![
     "sqlite.md",
     "recipes.md",
     "air-gapped.md",
+    "check.md",
+    "simulate.md",
 ];
 
 const PICTURES: &[(&str, &str)] = embedded![
