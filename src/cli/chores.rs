@@ -49,7 +49,7 @@ pub(super) struct Chores {
 
 impl Chores {
     /// Starts it.
-    pub(super) fn start(chores: Vec<Chore>) -> io::Result<Chores> {
+    pub(super) fn start(chores: impl IntoIterator<Item = Chore>) -> io::Result<Chores> {
         let (stop, stopped) = mpsc::channel::<()>();
         let started = Instant::now();
         let mut chores: Vec<_> = chores

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 
 use super::chores::Chore;
+use super::notify::Supervisor;
 use super::{Failure, Outcome, dev, failure, now};
 use crate::http::App;
 use crate::http::bind::{Given, Listener, Place};
@@ -18,6 +19,7 @@ use crate::http::limits::Limits;
 use crate::http::listen::{self, Stop, Terms};
 use crate::http::metrics::Page;
 use crate::http::pretend::Pretend;
+use crate::http::probe::Target;
 use crate::http::redirect::Redirect;
 use crate::http::request::Handler;
 use crate::http::tls::{Files, Reload, Tls};
@@ -103,7 +105,12 @@ impl Listening {
     }
 
     /// Opens all listeners, so that whatever stands in the way is said before anything is served.
-    pub(super) fn open(&self, data: &Path, is_dev: bool) -> Result<Door, Failure> {
+    pub(super) fn open(
+        &self,
+        data: &Path,
+        is_dev: bool,
+        supervisor: &Supervisor,
+    ) -> Result<Door, Failure> {
         let tls = self.tls(data, is_dev)?;
         if self.http_redirect.is_some() && tls.is_none() {
             return Err(failure(
@@ -136,11 +143,12 @@ impl Listening {
         let pretend = is_dev.then(dev::pretend_listener).transpose()?;
         let sides = redirect.iter().chain(&metrics).chain(&pretend);
         let stop = Stop::new([&listener].into_iter().chain(sides))?;
-        let reloaded = tls.clone();
-        stop.on_signals(move || match &reloaded {
+        let (reloaded, supervisor) = (tls.clone(), supervisor.clone());
+        let reload = move || match &reloaded {
             Some(tls) => report(&tls.reload(), &mut None),
             None => log::info!("SIGHUP: there is no certificate to read again"),
-        })?;
+        };
+        stop.on_signals(reload, move || supervisor.stopping())?;
         Ok(Door {
             listener,
             redirect,
@@ -161,6 +169,11 @@ impl Door {
             Some(address) => format!("{scheme}://{address}"),
             None => format!("{scheme}://localhost"),
         }
+    }
+
+    /// Where this process can ask itself; `None` for a Unix socket that was given to it.
+    pub(super) fn target(&self) -> Option<Target> {
+        self.listener.target()
     }
 
     /// The address of the pretend provider, with --dev.

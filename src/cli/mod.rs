@@ -16,6 +16,7 @@ mod door;
 mod events;
 mod history;
 mod log;
+mod notify;
 mod role;
 mod serve;
 mod simulate;

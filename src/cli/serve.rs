@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::account::make_link;
 use super::chores::{self, Chores};
+use super::notify::Supervisor;
 use super::{Failure, Outcome, dev, door, failure, interval, public_url, table};
 use crate::http::pretend::Pretend;
 use crate::http::rate::{self, Rate};
@@ -80,7 +81,8 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
     let entra = application(&arguments)?;
     let _serving = lock::serve(data)?;
     // Before the database, so that what is wrong is said at once. Who connects meanwhile waits a moment.
-    let door = arguments.door.open(data, arguments.dev)?;
+    let supervisor = Supervisor::from_environment();
+    let door = arguments.door.open(data, arguments.dev, &supervisor)?;
     let store = Store::open(data)?;
     let public = arguments
         .public_url
@@ -129,12 +131,15 @@ pub(super) fn run(data: &Path, arguments: Arguments) -> Outcome {
     }
     chores.extend(door.reloading());
     let chores = Chores::start(chores)?;
+    let watch = Chores::start(supervisor.watch(&app, door.target()))?;
     let pretend = pretend.map(|(tenant, provider)| Pretend {
         app: Arc::clone(&app),
         tenant,
         provider,
     });
+    supervisor.ready();
     door.serve(&app, pretend)?;
+    watch.stop();
     chores.stop();
     match Arc::try_unwrap(app) {
         Ok(app) => app.store.close()?,

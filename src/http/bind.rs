@@ -12,6 +12,8 @@ use std::str::FromStr;
 use listenfd::ListenFd;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::probe::Target;
+
 /// Connections that the kernel completes before we accept them.
 const BACKLOG: i32 = 1024;
 
@@ -100,6 +102,14 @@ impl Listener {
     /// Its address. `None` where it has none that a TCP client could use.
     pub fn address(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok()?.as_socket()
+    }
+
+    /// How this machine reaches it, where that is known.
+    pub fn target(&self) -> Option<Target> {
+        match &self.place {
+            Place::Unix(path) => Some(Target::Unix(path.clone())),
+            _ => self.address().map(Target::from),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! use rollcall::http::{bind::{Given, Listener}, limits::Limits, listen};
 //! let listener = Listener::open(&"127.0.0.1:8080".parse().expect("a place"), &mut Given::nothing())?;
 //! let stop = listen::Stop::new([&listener])?;
-//! stop.on_signals(|| {})?;
+//! stop.on_signals(|| {}, || {})?;
 //! listen::serve(listener, handler, listen::Terms::of(Limits::default()), stop);
 //! // Nothing runs any more: checkpoint and exit.
 //! # Ok(())
@@ -220,13 +220,17 @@ impl Stop {
         self.listeners.iter().for_each(wake);
     }
 
-    /// Ends them on SIGTERM or SIGINT. A second signal ends the process at once, as if it weren't handled. On SIGHUP,
-    /// runs `reload`.
+    /// Ends them on SIGTERM or SIGINT, and runs `ending` before. A second signal ends the process at once, as if it weren't
+    /// handled. On SIGHUP, runs `reload`.
     ///
     /// # Errors
     ///
     /// The handlers can't be installed, or no thread can be started to wait for signals.
-    pub fn on_signals(&self, reload: impl Fn() + Send + 'static) -> io::Result<()> {
+    pub fn on_signals(
+        &self,
+        reload: impl Fn() + Send + 'static,
+        ending: impl Fn() + Send + 'static,
+    ) -> io::Result<()> {
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
         let stop = self.clone();
         let wait = move || {
@@ -243,6 +247,7 @@ impl Stop {
                 if stop.is_asked() {
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
+                ending();
                 stop.ask();
             }
         };

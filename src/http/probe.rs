@@ -3,10 +3,10 @@
 //! HTTP/1.0, so that the answer ends where the connection does, whatever proxy stands in between.
 
 use std::fmt;
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,18 @@ pub enum Target {
     Tcp(String),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+/// How this machine reaches what listens there, also where that is every address.
+impl From<SocketAddr> for Target {
+    fn from(mut address: SocketAddr) -> Target {
+        match address.ip() {
+            ip if !ip.is_unspecified() => {}
+            ip if ip.is_ipv4() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            _ => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        }
+        Target::Tcp(address.to_string())
+    }
 }
 
 /// Whose certificate will do.
@@ -64,6 +76,38 @@ impl Seen {
     }
 }
 
+/// Whether a connection is accepted there and answered somehow: that there are too many is an answer, and so is what a
+/// port for TLS says to plain HTTP.
+pub fn is_answered(target: &Target) -> bool {
+    fn asked(mut stream: impl Read + Write) -> io::Result<usize> {
+        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+        stream.read(&mut [0])
+    }
+    let answer = match target {
+        Target::Tcp(address) => tcp(address).and_then(asked),
+        Target::Unix(path) => unix(path).and_then(asked),
+    };
+    // To close the connection is an answer, too: what it turns away by TLS, a server can't tell anything.
+    let closed = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+    answer.map_or_else(|error| closed.contains(&error.kind()), |_| true)
+}
+
+fn unix(path: &Path) -> io::Result<UnixStream> {
+    let socket = UnixStream::connect(path)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+fn tcp(address: &str) -> io::Result<TcpStream> {
+    let no_address = || io::Error::new(ErrorKind::NotFound, "the name has no address");
+    let first = address.to_socket_addrs()?.next().ok_or_else(no_address)?;
+    let socket = TcpStream::connect_timeout(&first, PATIENCE)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
 /// Sends a GET for `path` at `host`, by TLS if `trust` says whom to believe.
 ///
 /// # Errors
@@ -71,21 +115,12 @@ impl Seen {
 /// One sentence: nobody answers, the certificate won't do, or what comes is no HTTP.
 pub fn get(target: &Target, host: &str, path: &str, trust: Option<&Trust>) -> Result<Seen, String> {
     let deadline = Instant::now() + PATIENCE;
-    let words = |error: std::io::Error| error.to_string();
+    let words = |error: io::Error| error.to_string();
     let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let bytes = match target {
-        Target::Unix(path) => {
-            let socket = UnixStream::connect(path).map_err(words)?;
-            socket.set_read_timeout(Some(PATIENCE)).map_err(words)?;
-            socket.set_write_timeout(Some(PATIENCE)).map_err(words)?;
-            exchange(socket, &request, deadline)
-        }
+        Target::Unix(path) => exchange(unix(path).map_err(words)?, &request, deadline),
         Target::Tcp(address) => {
-            let mut addresses = address.to_socket_addrs().map_err(words)?;
-            let first = addresses.next().ok_or("the name has no address")?;
-            let socket = TcpStream::connect_timeout(&first, PATIENCE).map_err(words)?;
-            socket.set_read_timeout(Some(PATIENCE)).map_err(words)?;
-            socket.set_write_timeout(Some(PATIENCE)).map_err(words)?;
+            let socket = tcp(address).map_err(words)?;
             match trust {
                 None => exchange(socket, &request, deadline),
                 Some(trust) => {

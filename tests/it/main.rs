@@ -79,6 +79,7 @@ mod sign_out; // at the provider and from there; rotated secrets; links that pro
 mod simulate; // playing a provider: against this program, and against proxies that break something
 mod sorts; // in which order people come: data/sorts.txt over data/people.json
 mod sso; // the settings of single sign-on, and where a client secret never shows up
+mod supervised; // what systemd is told, and when it is told nothing
 mod team_pages; // the settings' pages of teams: archive, restore, purge, download and import, transfer
 mod tenant_copies; // one tenant out and in: the same bytes, or nothing at all
 mod tidy; // the shape of the tree: arrows, sizes, names

@@ -47,7 +47,13 @@ pub(super) fn permissions(data: &Path, examined: &Examined) -> Vec<Finding> {
             continue;
         };
         let (mode, path) = (file.permissions().mode() & 0o777, path.display());
-        if mode & 0o007 != 0 || (mode & 0o070 != 0 && name != "TLS key") {
+        let closed = match name {
+            // The group may list the folder, as with the Debian package's 0750: what is in there is closed by itself.
+            "data folder" => 0o027,
+            "TLS key" => 0o007,
+            _ => 0o077,
+        };
+        if mode & closed != 0 {
             let right = if file.is_dir() { "700" } else { "600" };
             findings.push(Finding::fail(
                 "permissions",

@@ -1,6 +1,5 @@
 //! What others see: the certificate, the public URL, the proxy in between, the clock beside theirs.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use jiff::fmt::rfc2822;
@@ -189,15 +188,7 @@ fn proxy(url: &str, seen: &Seen) -> Finding {
 pub(super) fn ready(listen: &Place, certificate: Option<&Path>) -> Result<u16, String> {
     let target = match listen {
         Place::Unix(path) => Target::Unix(path.clone()),
-        Place::Tcp(address) => {
-            let mut address = *address;
-            match address.ip() {
-                ip if !ip.is_unspecified() => {}
-                ip if ip.is_ipv4() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-                _ => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-            }
-            Target::Tcp(address.to_string())
-        }
+        Place::Tcp(address) => Target::from(*address),
         Place::Given(_) => return Err("name the address with --listen".to_owned()),
     };
     let trust = match certificate {
