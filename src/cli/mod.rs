@@ -16,6 +16,7 @@ mod door;
 mod events;
 mod history;
 mod log;
+mod manual;
 mod notify;
 mod role;
 mod serve;
@@ -115,6 +116,10 @@ enum Command {
     Check(check::Arguments),
     /// Say whether the server on this machine is well; for HEALTHCHECK of a container
     Healthcheck(doctor::Healthcheck),
+    /// Print what lets a shell complete the commands
+    Completions(manual::Completions),
+    /// Print the manual, or write a page for each command
+    Man(manual::Manual),
     /// Print the version
     Version,
 }
@@ -145,6 +150,8 @@ pub fn run() -> ExitCode {
         Command::Doctor(examined) => doctor::run(&arguments.data, arguments.output, &examined),
         Command::Check(check) => check::run(arguments.output, &check),
         Command::Healthcheck(healthcheck) => doctor::healthcheck(&healthcheck),
+        Command::Completions(completions) => manual::completions(&completions),
+        Command::Man(man) => manual::man(&man),
         Command::Version => table::line(&format!("rollcall {}", env!("CARGO_PKG_VERSION"))),
     };
     match outcome {

@@ -52,6 +52,7 @@ mod metrics; // what Prometheus is told
 mod naive_patch; // PATCH a second time, as the RFC reads
 mod nested; // teams in teams: at once, in copies, undone, what follows from them
 mod openapi; // static/openapi.json against what is served
+mod packaged; // what packages carry: the settings' file, manual pages, completions
 mod pages; // all settings pages at once: markup, forms from elsewhere, other tenants
 mod passwords; // the attribute password: set, never shown, good for signing in
 mod patches; // what PATCH does: data/patch/*.json
