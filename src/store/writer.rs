@@ -192,7 +192,16 @@ impl Writer {
         change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
         lasts: fn(&Result<T>) -> bool,
     ) -> Result<T> {
-        let (answer, answered) = mpsc::sync_channel(1);
+        // The channel says that there is an answer and doesn't carry it: one for each type of answer is a quarter of a
+        // megabyte of code.
+        let (done, answered) = mpsc::sync_channel::<()>(1);
+        let place = Arc::new(Mutex::new(None));
+        let its_place = Arc::clone(&place);
+        let answer = move |result: Result<T>| {
+            *its_place.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            // Nobody may be waiting any more, which is no reason to fail.
+            let _ = done.send(());
+        };
         let unanswered = answer.clone();
         let run = move |tx: &Tx<'_>| -> Outcome {
             // A panicking statement has been reset by the unwinding, and the savepoint undoes the rest.
@@ -201,15 +210,14 @@ impl Writer {
             });
             let result = result.map_err(faults::in_words);
             let (keep, trouble) = (lasts(&result), unavailable(result.as_ref().err()));
-            // Nobody may be waiting any more, which is no reason to fail.
-            (keep, Box::new(move || drop(answer.send(result))), trouble)
+            (keep, Box::new(move || answer(result)), trouble)
         };
         let lost = move |reason: Option<ScimError>| {
             let failure = match reason {
                 Some(refusal) => Err(refusal.into()),
                 None => Err(NOT_COMMITTED).doing("committing a change"),
             };
-            drop(unanswered.try_send(failure));
+            unanswered(failure);
         };
         self.queue.lock().changes.push_back(Change {
             now,
@@ -217,9 +225,10 @@ impl Writer {
             lost: Box::new(lost),
         });
         self.queue.arrived.notify_one();
-        answered
-            .recv()
-            .unwrap_or_else(|_| Err(NOT_COMMITTED).doing("committing a change"))
+        // Fails where both closures are gone: then there is no answer either.
+        let _ = answered.recv();
+        let answer = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        answer.unwrap_or_else(|| Err(NOT_COMMITTED).doing("committing a change"))
     }
 
     /// See [`Store::record`](super::Store::record).
