@@ -177,7 +177,7 @@ const FINE: &[&str] = &[
     "…: refused a sign",
     "…: … begins too many",
     "…: … deleted tenant",
-    "…: … signs in past",
+    "…: local account … signs in past",
     "…: …; its keys of before",
     // What was being done when the machine failed, which the log says.
     "locking the",
