@@ -74,6 +74,32 @@ pub fn whole(
     Ok(())
 }
 
+/// By how much the server grows while it shows its largest group, in bodies.
+pub fn memory(
+    server: &Server,
+    target: &Target,
+    directory: &Directory,
+    run: &mut Run<'_>,
+) -> Result<()> {
+    let Some((size, group)) = directory.groups.last() else {
+        return Ok(());
+    };
+    let name = format!(
+        "GET group of {}: memory more at most",
+        report::grouped(*size as f64)
+    );
+    if !run.wants(&name) {
+        return Ok(());
+    }
+    server.forget_most_resident()?;
+    let before = server.resident()?;
+    let path = format!("{GROUPS}/{group}");
+    let body = Connection::open(target)?.get(&path)?.len() as f64 / 1024.0 / 1024.0;
+    let grown = server.most_resident()? - before;
+    run.quantity(&name, "bodies", grown / body);
+    Ok(())
+}
+
 /// A team of 10,000 (or of all users, if they are fewer) is deprovisioned, restored, and deprovisioned again, which is
 /// then undone. The first is a request; the others are commands of an operator, with the start of their process.
 pub fn lifecycle(

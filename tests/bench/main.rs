@@ -79,9 +79,12 @@ fn one_run(options: &Options, filled: &Directory, run: &mut Run<'_>) -> Result<(
     let target = Target::new(server.address, &copy.token);
     // The first requests meet cold caches and a server that starts its threads, which is what `start` is about.
     users::warm_up(options, &target, &copy)?;
+    groups::memory(&server, &target, &copy, run)?;
     users::reads(options, &target, &copy, run)?;
+    users::cursors(options, &target, &copy, run)?;
     users::feed(options, &Target::new(server.address, &copy.api_token), run)?;
     pages::settings(options, &server, run)?;
+    pages::sign_ins(options, &server, run)?;
     groups::members(options, &target, &copy, run)?;
     groups::whole(options, &target, &copy, run)?;
     groups::lifecycle(&server, &target, &copy, run)?;
@@ -90,6 +93,7 @@ fn one_run(options: &Options, filled: &Directory, run: &mut Run<'_>) -> Result<(
     users::reads_while_writing(options, &target, &copy, run)?;
     entra::cycles(options, "", &target.clone().with_prefix("/scim/v2"), run)?;
     users::creates(options, &target, &copy, run)?;
+    users::bulks(options, &target, &copy, run)?;
     run.quantity("resident memory, at the end", "MiB", server.resident()?);
     run.quantity("resident memory, at most", "MiB", server.most_resident()?);
     server.stop()?;

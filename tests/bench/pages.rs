@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use crate::Result;
 use crate::directory::TENANT;
-use crate::driver::{Budget, Target, drive};
+use crate::driver::{Budget, Sample, Target, drive};
 use crate::figure::Run;
+use crate::histogram::Histogram;
 use crate::options::Options;
 use crate::server::{self, Server};
 
@@ -22,6 +24,59 @@ const PAGES: [(&str, &str); 9] = [
     ("log, refused", "/settings/log?outcome=refused"),
     ("events", "/settings/events"),
 ];
+
+/// Signing in by a password, over a connection of its own each time, as browsers do it who come back after a day.
+pub fn sign_ins(options: &Options, server: &Server, run: &mut Run<'_>) -> Result<()> {
+    let name = "sign-in by password, 1 connection";
+    if !run.wants(name) {
+        return Ok(());
+    }
+    let (address, password) = ("sign-in@example.org", "correct horse battery staple");
+    let file = server.folder().join("bench-password");
+    std::fs::write(&file, password)?;
+    let file = file.to_str().ok_or("a folder that is no text")?;
+    let make = [
+        "account",
+        "create",
+        address,
+        "--tenant",
+        TENANT,
+        "--password-file",
+        file,
+    ];
+    server::run(server.folder(), &make)?;
+    let page = exchange(server.address, "GET /sign-in HTTP/1.1", "", "")?;
+    let cookie = between(&page, "Set-Cookie: ", ";")?;
+    let token = between(&page, "name=\"csrf\" value=\"", "\"")?;
+    let form = format!(
+        "csrf={token}&email={address}&password={}",
+        password.replace(' ', "+")
+    );
+    run.rate(name, None, || {
+        one_by_one(options, || {
+            let answer = exchange(server.address, "POST /sign-in HTTP/1.1", cookie, &form)?;
+            match answer.starts_with("HTTP/1.1 303") {
+                true => Ok(()),
+                false => Err(format!("no sign-in: {answer}").into()),
+            }
+        })
+    })
+}
+
+/// As often as there is time for, one after the other.
+fn one_by_one(options: &Options, mut step: impl FnMut() -> Result<()>) -> Result<Sample> {
+    let started = Instant::now();
+    let mut latencies = Histogram::default();
+    while latencies.count() == 0 || started.elapsed() < options.time() {
+        let begun = Instant::now();
+        step()?;
+        latencies.add(begun.elapsed());
+    }
+    Ok(Sample {
+        elapsed: started.elapsed(),
+        latencies,
+    })
+}
 
 /// How long pages take, one after the other, for somebody who is signed in.
 pub fn settings(options: &Options, server: &Server, run: &mut Run<'_>) -> Result<()> {

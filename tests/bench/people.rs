@@ -50,6 +50,20 @@ pub fn user(number: u64) -> String {
     )
 }
 
+/// A BulkRequest that creates these.
+pub fn bulk(users: impl Iterator<Item = String>) -> String {
+    let operations: Vec<String> = users
+        .enumerate()
+        .map(|(n, user)| {
+            format!(r#"{{"method":"POST","path":"/Users","bulkId":"{n}","data":{user}}}"#)
+        })
+        .collect();
+    format!(
+        r#"{{"schemas":["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],"Operations":[{}]}}"#,
+        operations.join(",")
+    )
+}
+
 /// A group as Entra ID posts it: its members come later.
 pub fn group(name: &str) -> String {
     format!(

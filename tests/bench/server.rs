@@ -78,6 +78,14 @@ impl Server {
         self.status("VmHWM:")
     }
 
+    /// From now on the most that it had counts from what it has.
+    pub fn forget_most_resident(&self) -> Result<()> {
+        Ok(fs::write(
+            format!("/proc/{}/clear_refs", self.child.id()),
+            "5",
+        )?)
+    }
+
     fn status(&self, field: &str) -> Result<f64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let kib = text

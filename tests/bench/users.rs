@@ -10,7 +10,7 @@ use crate::directory::Directory;
 use crate::driver::{Budget, Connection, Sample, Target, drive};
 use crate::figure::{Run, over};
 use crate::options::{MOST_CONNECTIONS, Options};
-use crate::{limits, people};
+use crate::{limits, people, report};
 
 const USERS: &str = "/scim/v2/Users";
 
@@ -80,6 +80,77 @@ pub fn reads(
             drive(target, 8, budget, |connection, _| {
                 let path = format!("{USERS}?startIndex={start}&count={COUNT}");
                 connection.get(&path).map(|_| ())
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// Pages by cursor (RFC 9865): the first one, and the last full one, to which a whole walk leads.
+pub fn cursors(
+    options: &Options,
+    target: &Target,
+    directory: &Directory,
+    run: &mut Run<'_>,
+) -> Result<()> {
+    let last = directory.ids.len().div_ceil(COUNT).saturating_sub(1).max(1);
+    let first = "list by cursor: page 1 of 100".to_owned();
+    let deep = format!(
+        "list by cursor: page {} of 100",
+        report::grouped(last as f64)
+    );
+    if !run.wants(&first) && !run.wants(&deep) {
+        return Ok(());
+    }
+    // Steps of ten pages, but the last ones: all of them lead to the same place.
+    let (mut cursor, mut page) = (String::new(), 1);
+    let mut connection = Connection::open(target)?;
+    while page < last {
+        let pages = (last - page).min(10);
+        let path = format!("{USERS}?cursor={cursor}&count={}", pages * COUNT);
+        cursor = next_cursor(connection.get(&path)?)?;
+        page += pages;
+    }
+    for (name, cursor, of) in [
+        (&first, String::new(), None),
+        (&deep, cursor, Some(over(&first, 8))),
+    ] {
+        let path = format!("{USERS}?cursor={cursor}&count={COUNT}");
+        run.rate(&over(name, 8), of.as_deref(), || {
+            drive(target, 8, Budget::time(options.time()), |connection, _| {
+                connection.get(&path).map(|_| ())
+            })
+        })?;
+    }
+    Ok(())
+}
+
+fn next_cursor(list: &[u8]) -> Result<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct List {
+        next_cursor: String,
+    }
+    Ok(serde_json::from_slice::<List>(list)?.next_cursor)
+}
+
+/// Bulk requests that create users: how many requests a second.
+pub fn bulks(
+    options: &Options,
+    target: &Target,
+    directory: &Directory,
+    run: &mut Run<'_>,
+) -> Result<()> {
+    for operations in [100, 1000] {
+        let name = format!("bulk of {} creates", report::grouped(f64::from(operations)));
+        run.rate(&over(&name, 1), None, || {
+            drive(target, 1, Budget::time(options.time()), |connection, _| {
+                let users = (0..operations).map(|_| people::user(directory.newcomer()));
+                let answer = connection.send("POST", "/scim/v2/Bulk", &people::bulk(users))?;
+                match String::from_utf8_lossy(answer).matches("\"201\"").count() {
+                    created if created == operations as usize => Ok(()),
+                    created => Err(format!("{created} of {operations} were created").into()),
+                }
             })
         })?;
     }
