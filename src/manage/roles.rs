@@ -22,7 +22,7 @@ const BATCH: usize = 500;
 
 /// Decides a user's role anew and stores it if it is another.
 pub fn settle(tx: &Tx<'_>, tenant: TenantId, actor: &str, user: &Stored) -> Result<()> {
-    settle_by(tx, tenant, actor, &roles::rules(tx, tenant)?, user)?;
+    settle_by(tx, tenant, actor, &*roles::rules_known(tx, tenant)?, user)?;
     Ok(())
 }
 
@@ -34,7 +34,7 @@ pub fn insert_user(
     id: String,
     document: Document,
 ) -> Result<Stored> {
-    let rules = roles::rules(tx, tenant)?;
+    let rules = roles::rules_known(tx, tenant)?;
     let role = decide(&rules, &roles::said(&document, vec![])).role;
     let user = resources::insert_as(tx, tenant, Kind::User, id, Some(role), document)?;
     let event = Event {

@@ -125,8 +125,9 @@ impl Change {
     ) -> Result<Outcome> {
         let marked = removals::unusual_since(tx, call.tenant)?;
         let mut outcome = match self {
+            // Which is no removal.
             Change::Create { kind, incoming, id } => {
-                create(tx, call, kind, incoming, id, projection)
+                return create(tx, call, kind, incoming, id, projection);
             }
             Change::Replace { target, incoming } => {
                 let before = find(tx, call.tenant, &target)?;
@@ -187,6 +188,9 @@ impl Change {
     }
 }
 
+/// What the log says of one that was in the archive.
+const BROUGHT_BACK: &str = "brought back";
+
 fn create(
     tx: &Tx<'_>,
     call: &Call,
@@ -206,13 +210,16 @@ fn create(
             let mut document = document;
             give_back(&mut document, withhold(&mut was, call.schemas.of(kind)));
             let stored = archive::revive(tx, call.tenant, &actor, &archived, document)?;
-            (stored, "brought back")
+            (stored, BROUGHT_BACK)
         }
         None => (insert(tx, call, kind, id, document)?, "created"),
     };
     // Whoever comes back under an old name has the password that comes with them, and not the old one.
-    if kind == Kind::User {
-        let password = incoming.password.unwrap_or(NewPassword::None);
+    let password = match incoming.password {
+        None if verb == BROUGHT_BACK && kind == Kind::User => Some(NewPassword::None),
+        password => password,
+    };
+    if let Some(password) = password {
         password::write(tx, call, &stored, &password)?;
     }
     // An empty list is what Entra and Okta send with every new group, before they add the members.

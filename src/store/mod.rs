@@ -7,15 +7,18 @@
 //! Functions give an `Option`, a `bool` or [`Error::Internal`](crate::error::Error::Internal). Refusing a client, in
 //! words, is left to `provision`, but for what the machine can't do (`faults`).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
 
 pub use self::writer::BATCH_SIZES;
+use crate::access::roles::Rules;
 use crate::error::Result;
 
 pub mod accounts;
@@ -90,15 +93,34 @@ pub struct Tx<'a> {
     pub now: Timestamp,
     /// Places in the feed of the first and the last event since the write began, or since its last line in the log.
     events: Cell<Option<(i64, i64)>>,
+    known: Rc<Known>,
+}
+
+/// What changes of one transaction have in common and read once: nobody else writes meanwhile.
+#[derive(Debug, Default)]
+struct Known {
+    rules: RefCell<HashMap<TenantId, Rc<Rules>>>,
+}
+
+impl Known {
+    /// Whatever may have changed it says so.
+    fn forget(&self) {
+        self.rules.borrow_mut().clear();
+    }
 }
 
 impl<'a> Tx<'a> {
     fn new(conn: &'a Connection, now: Timestamp) -> Tx<'a> {
+        Tx::knowing(Rc::default(), conn, now)
+    }
+
+    fn knowing(known: Rc<Known>, conn: &'a Connection, now: Timestamp) -> Tx<'a> {
         let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
         Tx {
             snapshot: Snapshot { conn },
             now,
             events: Cell::default(),
+            known,
         }
     }
 
@@ -114,6 +136,7 @@ impl<'a> Tx<'a> {
             let result = part(self);
             if result.is_err() {
                 self.events.set(events);
+                self.known.forget();
             }
             (result.is_ok(), result)
         })

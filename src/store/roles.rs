@@ -1,6 +1,7 @@
 //! Roles, the rows that give them, and which one each user has.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use rusqlite::types::{FromSql, FromSqlResult, Null, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension, Row};
@@ -107,6 +108,18 @@ pub fn rules(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Rules> {
         by_group: pairs("SELECT name_key, role FROM role_group WHERE tenant = ?")?,
         default,
     })
+}
+
+/// The same, read once in a transaction that makes many changes.
+pub fn rules_known(tx: &Tx<'_>, tenant: TenantId) -> Result<Rc<Rules>> {
+    let known = tx.known.rules.borrow().get(&tenant).cloned();
+    if let Some(rules) = known {
+        debug_assert_eq!(*rules, self::rules(tx, tenant)?, "known and not forgotten");
+        return Ok(rules);
+    }
+    let rules = Rc::new(self::rules(tx, tenant)?);
+    tx.known.rules.borrow_mut().insert(tenant, rules.clone());
+    Ok(rules)
 }
 
 /// What a user's role is decided by.
@@ -235,6 +248,7 @@ pub fn users_after(
 
 /// Adds a role below all others.
 pub fn add(tx: &Tx<'_>, tenant: TenantId, name: &str, opens_settings: bool) -> Result<Role> {
+    tx.known.forget();
     tx.conn
         .prepare_cached(&format!(
             "INSERT INTO role (tenant, name, rank, opens_settings)
@@ -345,6 +359,7 @@ pub fn unmap_group(tx: &Tx<'_>, tenant: TenantId, name: &str) -> Result<()> {
 }
 
 fn change(tx: &Tx<'_>, sql: &str, parameters: impl rusqlite::Params) -> Result<()> {
+    tx.known.forget();
     tx.conn
         .prepare_cached(sql)
         .and_then(|mut statement| statement.execute(parameters))

@@ -245,6 +245,7 @@ pub fn begin(tx: &Tx<'_>, line: &str) -> Result<TenantId> {
 
 /// Inserts a line of a table with columns that say all. False, and nothing done, where it points at what isn't there.
 pub fn insert(tx: &Tx<'_>, tenant: TenantId, name: &str, line: &str) -> Result<bool> {
+    tx.known.forget();
     tx.conn
         .prepare_cached(table(name)?.insert)
         .and_then(|mut statement| statement.execute((tenant, line)))

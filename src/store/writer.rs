@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,10 +20,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::Tx;
 use super::exchanges::{self, Exchange};
 use super::faults::{self, Anchor};
 use super::wal::Wal;
+use super::{Known, Tx};
 use crate::error::{Doing, Error, Result};
 use crate::scim::ScimError;
 
@@ -408,11 +409,15 @@ fn commit(
             }
             vec![answer]
         }
-        last => changes
-            .into_iter()
-            .chain(last)
-            .map(|(now, run)| run_change(conn, now, run))
-            .collect::<Result<_>>()?,
+        last => {
+            let known = Rc::new(Known::default());
+            let run = |(now, run)| run_change(&known, conn, now, run);
+            changes
+                .into_iter()
+                .chain(last)
+                .map(run)
+                .collect::<Result<_>>()?
+        }
     };
     anchor.holds()?;
     transaction.commit().doing("committing")?;
@@ -433,11 +438,14 @@ fn begin<'c>(conn: &'c Connection, exchanges: &[Exchange]) -> Result<Transaction
     Ok(transaction)
 }
 
-fn run_change(conn: &Connection, now: Timestamp, run: Run) -> Result<Answer> {
+fn run_change(known: &Rc<Known>, conn: &Connection, now: Timestamp, run: Run) -> Result<Answer> {
     let mut trouble = None;
     let answer = in_savepoint(conn, "change", || {
-        let (keep, answer, its_trouble) = run(&Tx::new(conn, now));
+        let (keep, answer, its_trouble) = run(&Tx::knowing(known.clone(), conn, now));
         trouble = its_trouble;
+        if !keep {
+            known.forget();
+        }
         (keep, answer)
     });
     // SQLite rolls all of it back where the disk is full; then this is why.
