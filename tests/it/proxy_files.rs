@@ -14,7 +14,7 @@ fn the_guide_shows_the_files_as_they_are() {
     let guide = fs::read_to_string(guide).unwrap();
     for (name, language) in [
         ("nginx.conf", "nginx"),
-        ("Caddyfile", ""),
+        ("Caddyfile", "caddyfile"),
         ("traefik.yml", "yaml"),
     ] {
         let block = format!("```{language}\n{}```\n", file(name));
