@@ -99,10 +99,17 @@ fn valid(token: &Token, head: &Head, kinds: &[TokenKind]) -> std::result::Result
     }
 }
 
-/// The refusal of a token that there never was.
+/// The refusal of a token that there never was. No tenant's log can have it, so the server's own does, until there are many.
 fn guessed(app: &App, head: &Head) -> ScimError {
     match app.throttle.attempt(&[Key::guess(head.address)], head.now) {
-        Ok(()) => ScimError::unauthorized(OPENS_NOTHING),
+        Ok(()) => {
+            log::warn!(
+                "{}: refused an unknown token from {}",
+                head.request_id,
+                head.address
+            );
+            ScimError::unauthorized(OPENS_NOTHING)
+        }
         Err(wait) => ScimError::too_many_requests(
             "too many unknown tokens were shown from this address: wait, and check the Secret Token",
             wait.as_secs(),

@@ -387,9 +387,15 @@ fn the_server_s_own_log_names_nobody() {
     for id in &ids {
         client.expect(204, "DELETE", &format!("/Users/{id}"), None);
     }
+    let mut stranger = server.anyone().with_token("rcs_marker");
+    stranger.get("/scim/v2/Users");
     // It did speak of these things.
     let said = server.stderr();
-    for words in ["refused a sign-in from 127.0.0.1", "nothing is purged"] {
+    for words in [
+        "refused a sign-in from 127.0.0.1",
+        "refused an unknown token from 127.0.0.1",
+        "nothing is purged",
+    ] {
         assert!(said.contains(words), "{said}");
     }
     assert!(!said.to_lowercase().contains("marker"), "{said}");
