@@ -175,6 +175,7 @@ const FINE: &[&str] = &[
     "the provider said: …",
     "the session or the application",
     "…: refused a sign",
+    "…: refused an unknown token",
     "…: … begins too many",
     "…: … deleted tenant",
     "…: local account … signs in past",
