@@ -33,6 +33,8 @@ pub struct Directory {
     pub answer_bytes: usize,
     /// The number of the next user that isn't there yet.
     next: AtomicU64,
+    /// Of the last full page of all users, once a run has walked there: the copies of one directory have the same.
+    pub cursor: Arc<OnceLock<String>>,
 }
 
 impl Directory {
@@ -49,6 +51,7 @@ impl Directory {
             groups: Vec::new(),
             answer_bytes: 0,
             next: AtomicU64::new(0),
+            cursor: Arc::default(),
         })
     }
 
@@ -108,6 +111,7 @@ impl Directory {
             groups: self.groups.clone(),
             answer_bytes: self.answer_bytes,
             next: AtomicU64::new(self.next.load(Ordering::Relaxed)),
+            cursor: Arc::clone(&self.cursor),
         })
     }
 

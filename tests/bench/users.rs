@@ -102,18 +102,20 @@ pub fn cursors(
     if !run.wants(&first) && !run.wants(&deep) {
         return Ok(());
     }
-    // Steps of ten pages, but the last ones: all of them lead to the same place.
-    let (mut cursor, mut page) = (String::new(), 1);
-    let mut connection = Connection::open(target)?;
-    while page < last {
-        let pages = (last - page).min(10);
-        let path = format!("{USERS}?cursor={cursor}&count={}", pages * COUNT);
-        cursor = next_cursor(connection.get(&path)?)?;
-        page += pages;
-    }
+    let deep_cursor = match directory.cursor.get() {
+        Some(cursor) => cursor.clone(),
+        None => {
+            let (mut cursor, mut connection) = (String::new(), Connection::open(target)?);
+            for _ in 1..last {
+                let path = format!("{USERS}?cursor={cursor}&count={COUNT}");
+                cursor = next_cursor(connection.get(&path)?)?;
+            }
+            directory.cursor.get_or_init(|| cursor).clone()
+        }
+    };
     for (name, cursor, of) in [
         (&first, String::new(), None),
-        (&deep, cursor, Some(over(&first, 8))),
+        (&deep, deep_cursor, Some(over(&first, 8))),
     ] {
         let path = format!("{USERS}?cursor={cursor}&count={COUNT}");
         run.rate(&over(name, 8), of.as_deref(), || {
