@@ -149,7 +149,10 @@ pub fn bulks(
             drive(target, 1, Budget::time(options.time()), |connection, _| {
                 let users = (0..operations).map(|_| people::user(directory.newcomer()));
                 let answer = connection.send("POST", "/scim/v2/Bulk", &people::bulk(users))?;
-                match String::from_utf8_lossy(answer).matches("\"201\"").count() {
+                match String::from_utf8_lossy(answer)
+                    .matches("\"status\":\"201\"")
+                    .count()
+                {
                     created if created == operations as usize => Ok(()),
                     created => Err(format!("{created} of {operations} were created").into()),
                 }
