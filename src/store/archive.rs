@@ -77,6 +77,15 @@ pub fn returning(
     by_name(snapshot, tenant, kind, name)
 }
 
+/// The `+` keeps SQLite from walking the whole archive in this order instead of looking for the few that fulfil `condition`.
+fn newest_sql(condition: &str) -> String {
+    format!(
+        "SELECT {COLUMNS}, deleted_at FROM resource
+         WHERE tenant = ? AND kind = ? AND {condition} AND deleted_at IS NOT NULL
+         ORDER BY +deleted_at DESC, row DESC LIMIT 1"
+    )
+}
+
 /// `condition` is one of the fixed ones above.
 fn newest(
     snapshot: &Snapshot<'_>,
@@ -85,11 +94,7 @@ fn newest(
 ) -> Result<Option<Archived>> {
     snapshot
         .conn
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS}, deleted_at FROM resource
-             WHERE tenant = ? AND kind = ? AND {condition} AND deleted_at IS NOT NULL
-             ORDER BY deleted_at DESC, row DESC LIMIT 1"
-        ))
+        .prepare_cached(&newest_sql(condition))
         .and_then(|mut statement| statement.query_row(values, from_row).optional())
         .doing("looking into the archive")
 }
@@ -142,4 +147,33 @@ pub fn due(
             statement.query_map(values, from_row)?.collect()
         })
         .doing("looking for what is to be purged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::fixture;
+
+    /// Each new user is looked for here, however many are in the archive.
+    #[test]
+    fn one_is_found_without_walking_the_archive() {
+        let fixture = fixture();
+        for (condition, index) in [
+            ("external_id = ?", "resource_archived_external_id"),
+            ("name_key = ?", "resource_archived_name"),
+            ("id = ?", "sqlite_autoindex_resource_1"),
+        ] {
+            let plan: String = fixture
+                .store
+                .read(|snapshot| {
+                    let sql = format!("EXPLAIN QUERY PLAN {}", newest_sql(condition));
+                    let values = (fixture.tenant, Kind::User, "x");
+                    (snapshot.conn)
+                        .query_row(&sql, values, |row| row.get("detail"))
+                        .doing("asking for a plan")
+                })
+                .unwrap();
+            assert!(plan.contains(index), "{condition}: {plan}");
+        }
+    }
 }
