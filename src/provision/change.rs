@@ -188,9 +188,6 @@ impl Change {
     }
 }
 
-/// What the log says of one that was in the archive.
-const BROUGHT_BACK: &str = "brought back";
-
 fn create(
     tx: &Tx<'_>,
     call: &Call,
@@ -203,6 +200,7 @@ fn create(
     let projection = &with_written(projection, call, kind, &document, None);
     unique(tx, call, kind, &document, None)?;
     roles::check_role_name(tx, call.tenant, None, &document)?;
+    let mut password = incoming.password;
     let (stored, verb) = match returning(tx, call, kind, &document)? {
         Some(archived) => {
             let actor = call.actor();
@@ -210,14 +208,13 @@ fn create(
             let mut document = document;
             give_back(&mut document, withhold(&mut was, call.schemas.of(kind)));
             let stored = archive::revive(tx, call.tenant, &actor, &archived, document)?;
-            (stored, BROUGHT_BACK)
+            if kind == Kind::User {
+                // The password that comes with them, and not the old one.
+                password.get_or_insert(NewPassword::None);
+            }
+            (stored, "brought back")
         }
         None => (insert(tx, call, kind, id, document)?, "created"),
-    };
-    // Whoever comes back under an old name has the password that comes with them, and not the old one.
-    let password = match incoming.password {
-        None if verb == BROUGHT_BACK && kind == Kind::User => Some(NewPassword::None),
-        password => password,
     };
     if let Some(password) = password {
         password::write(tx, call, &stored, &password)?;
