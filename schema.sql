@@ -238,9 +238,10 @@ CREATE UNIQUE INDEX resource_external_id ON resource (tenant, kind, external_id)
 -- These two cover counting who has a role and who has a value.
 CREATE INDEX resource_role ON resource (role, tenant, deleted_at) WHERE role IS NOT NULL;
 CREATE INDEX resource_role_name ON resource (tenant, role_name, deleted_at) WHERE role_name IS NOT NULL;
--- For who comes back under the name or externalId of an archived one.
-CREATE INDEX resource_archived_name ON resource (tenant, kind, name_key) WHERE deleted_at IS NOT NULL;
-CREATE INDEX resource_archived_external_id ON resource (tenant, kind, external_id) WHERE deleted_at IS NOT NULL;
+-- For who comes back under the name or externalId of an archived one: the last deleted.
+CREATE INDEX resource_archived_name ON resource (tenant, kind, name_key, deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE INDEX resource_archived_external_id ON resource (tenant, kind, external_id, deleted_at)
+    WHERE deleted_at IS NOT NULL;
 -- The order of a list, by row within these. Not partial, because then it would not cover "deleted_at IS NULL", and
 -- because ON DELETE CASCADE finds a tenant's rows by it.
 CREATE INDEX resource_order ON resource (tenant, kind, deleted_at);
@@ -258,7 +259,8 @@ CREATE TABLE password (
 CREATE INDEX password_tenant ON password (tenant);
 
 -- How many live resources there are in each block of 1,024 row numbers: their sum is totalResults of a whole list, and
--- adding them up finds where a page deep inside it begins. Kept by the triggers.
+-- adding them up finds where a page deep inside it begins. A new resource is counted by the one statement beside its own
+-- (src/store/resources.rs), the rest by triggers: for a statement that has one, SQLite keeps a copy of each page it touches.
 CREATE TABLE tally (
     tenant INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
     kind   TEXT    NOT NULL,
@@ -266,11 +268,6 @@ CREATE TABLE tally (
     live   INTEGER NOT NULL,
     PRIMARY KEY (tenant, kind, block)
 ) STRICT, WITHOUT ROWID;
-
-CREATE TRIGGER resource_comes AFTER INSERT ON resource WHEN new.deleted_at IS NULL BEGIN
-    INSERT INTO tally (tenant, kind, block, live) VALUES (new.tenant, new.kind, new.row >> 10, 1)
-        ON CONFLICT (tenant, kind, block) DO UPDATE SET live = live + 1;
-END;
 
 CREATE TRIGGER resource_goes AFTER UPDATE OF deleted_at ON resource
 WHEN old.deleted_at IS NULL AND new.deleted_at IS NOT NULL BEGIN
@@ -368,9 +365,10 @@ CREATE TABLE exchange (
 ) STRICT;
 
 -- What the log is looked through by, newest first. All but the one of subjects grow at their ends alone, so a line costs
--- them no page of its own. Refusals are few in most logs, so their index can have all that a search decides by.
+-- them no page of its own. Refusals are few in most logs, so their index can have all that a search decides by; reads are
+-- most of most logs, so nothing is won by an index of those.
 CREATE INDEX exchange_tenant ON exchange (tenant, seq);
-CREATE INDEX exchange_deed ON exchange (tenant, deed, seq);
+CREATE INDEX exchange_deed ON exchange (tenant, deed, seq) WHERE deed <> 'read';
 CREATE INDEX exchange_refused ON exchange (tenant, seq, at, status, deed) WHERE status >= 400;
 CREATE INDEX exchange_request ON exchange (tenant, request_id, seq);
 CREATE INDEX exchange_subject ON exchange (tenant, subject, seq) WHERE subject IS NOT NULL;

@@ -4,6 +4,8 @@
 //! attribute, a membership, a group's name; a row, a rank, the default: `role_rules`) settles those concerned in the same
 //! transaction.
 
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 
 use crate::access::roles::{RoleId, Rules, decide};
@@ -131,8 +133,8 @@ fn rules_by(
     tenant: TenantId,
     team: &Stored,
     before: Option<&str>,
-) -> Result<Option<Rules>> {
-    let rules = roles::rules(tx, tenant)?;
+) -> Result<Option<Rc<Rules>>> {
+    let rules = roles::rules_known(tx, tenant)?;
     if rules.by_group.is_empty() {
         return Ok(None);
     }

@@ -27,7 +27,7 @@ use crate::store::resources::{self, Stored};
 use crate::store::{self, Tx, removals, settings};
 
 /// A change whose body is valid in itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Change {
     /// POST.
     Create {

@@ -69,6 +69,19 @@ impl Call {
         }
     }
 
+    /// The same of one that may be run several times, as [`Store::write_again`] does.
+    pub(super) fn write_again(
+        &self,
+        store: &Store,
+        change: impl Fn(&Tx<'_>) -> Result<Answer> + Send + 'static,
+    ) -> Result<Answer> {
+        if self.rehearsal.is_some() {
+            store.rehearse(self.now, change)
+        } else {
+            store.write_again(self.now, change)
+        }
+    }
+
     /// The line for the log; none of a rehearsal, which keeps it for who asked.
     fn unless_rehearsed(&self, line: Exchange) -> Option<Exchange> {
         let Some(place) = &self.rehearsal else {

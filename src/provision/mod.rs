@@ -165,8 +165,9 @@ fn change(
     refusing(store, &call.clone(), || {
         let mut change = read(&call)?;
         password::hash(store, &call, &mut change)?;
-        call.clone().write(store, move |tx| {
+        call.clone().write_again(store, move |tx| {
             change
+                .clone()
                 .perform(tx, &call, &projection, if_match.as_deref())?
                 .recorded(tx, &call)
         })

@@ -77,12 +77,11 @@ pub fn returning(
     by_name(snapshot, tenant, kind, name)
 }
 
-/// The `+` keeps SQLite from walking the whole archive in this order instead of looking for the few that fulfil `condition`.
 fn newest_sql(condition: &str) -> String {
     format!(
         "SELECT {COLUMNS}, deleted_at FROM resource
          WHERE tenant = ? AND kind = ? AND {condition} AND deleted_at IS NOT NULL
-         ORDER BY +deleted_at DESC, row DESC LIMIT 1"
+         ORDER BY deleted_at DESC, row DESC LIMIT 1"
     )
 }
 

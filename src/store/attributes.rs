@@ -36,6 +36,20 @@ pub fn schemas(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Arc<Schemas>
         .doing("reading a tenant's attributes")
 }
 
+/// The same, read once for many changes.
+pub(super) fn schemas_known(tx: &Tx<'_>, tenant: TenantId) -> Result<Arc<Schemas>> {
+    let known = tx.known.schemas.borrow().get(&tenant).cloned();
+    if let Some(schemas) = known {
+        return Ok(schemas);
+    }
+    let schemas = schemas(tx, tenant)?;
+    tx.known
+        .schemas
+        .borrow_mut()
+        .insert(tenant, schemas.clone());
+    Ok(schemas)
+}
+
 /// The schemas with the declarations in `source`.
 pub(super) fn made_of(source: &str) -> serde_json::Result<Arc<Schemas>> {
     if source == NOTHING {
@@ -56,6 +70,7 @@ pub(super) fn made_of(source: &str) -> serde_json::Result<Arc<Schemas>> {
 
 /// Writes a tenant's declarations, all of them.
 pub fn write(tx: &Tx<'_>, tenant: TenantId, declarations: &[Declaration]) -> Result<()> {
+    tx.known.forget();
     tx.conn
         .prepare_cached("UPDATE tenant SET attributes = ? WHERE id = ?")
         .and_then(|mut statement| statement.execute((Json(declarations), tenant)))

@@ -170,8 +170,12 @@ fn narrowest(filter: &Filter) -> (&'static str, &'static str, Column) {
             "status >= 400 AND ?2 IS NULL",
             Column::Null,
         )
-    } else if let Some(deed) = filter.deed {
-        ("exchange_deed", "deed = ?2", text(deed.as_str()))
+    } else if let Some(deed) = filter.deed.filter(|deed| *deed != Deed::Read) {
+        (
+            "exchange_deed",
+            "deed = ?2 AND deed <> 'read'",
+            text(deed.as_str()),
+        )
     } else {
         ("exchange_tenant", "?2 IS NULL", Column::Null)
     }

@@ -96,3 +96,7 @@ pub fn exchange(tenant: TenantId, token: i64) -> Exchange {
         response_body: None,
     }
 }
+
+/// Counts the live resources that a test has put into their table by itself.
+pub(super) const COUNT: &str = "INSERT INTO tally (tenant, kind, block, live)
+    SELECT tenant, kind, row >> 10, count(*) FROM resource WHERE deleted_at IS NULL GROUP BY tenant, kind, row >> 10";

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,7 +20,8 @@ use rusqlite::Connection;
 
 pub use self::writer::BATCH_SIZES;
 use crate::access::roles::Rules;
-use crate::error::Result;
+use crate::error::{Doing, Result};
+use crate::scim::declare::Schemas;
 
 pub mod accounts;
 pub mod app_hosts;
@@ -61,6 +63,7 @@ pub mod teams;
 pub mod tenant_copies;
 pub mod tenants;
 pub mod tokens;
+mod transaction;
 mod upgrade;
 mod wal;
 mod writer;
@@ -96,16 +99,32 @@ pub struct Tx<'a> {
     known: Rc<Known>,
 }
 
-/// What changes of one transaction have in common and read once: nobody else writes meanwhile.
+/// What many changes have in common, as the writer's last look had it.
 #[derive(Debug, Default)]
 struct Known {
+    /// SQLite's number that is another one after each commit of anybody else.
+    version: Cell<i64>,
     rules: RefCell<HashMap<TenantId, Rc<Rules>>>,
+    schemas: RefCell<HashMap<TenantId, Arc<Schemas>>>,
 }
 
 impl Known {
     /// Whatever may have changed it says so.
     fn forget(&self) {
         self.rules.borrow_mut().clear();
+        self.schemas.borrow_mut().clear();
+    }
+
+    /// Forgets it where others, the commands, have written since; asked inside a transaction, so that it stays true in it.
+    fn refresh(&self, conn: &Connection) -> Result<()> {
+        let version = conn
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .doing("asking whether others have written")?;
+        if self.version.replace(version) != version {
+            self.forget();
+        }
+        Ok(())
     }
 }
 
@@ -180,6 +199,16 @@ impl Store {
         change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.writer.write(now, change)
+    }
+
+    /// As [`Store::write`], of a change that may be run several times: what it did before the last time is rolled back by
+    /// then. Many of these at once cost less.
+    pub fn write_again<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        change: impl Fn(&Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.write_again(now, change)
     }
 
     /// Runs `change` as [`Store::write`] does, and rolls it back all the same: what it would have come to.

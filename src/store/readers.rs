@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
+use super::transaction::Transaction;
 use super::{Snapshot, connection};
 use crate::error::{Doing, Result};
 
@@ -44,7 +45,7 @@ impl Readers {
             .as_ref()
             .expect("a loan has its connection until it is dropped");
         // Rolled back when dropped, also by a panic; there is nothing to commit.
-        let _transaction = conn.unchecked_transaction().doing("beginning to read")?;
+        let _transaction = Transaction::reading(conn).doing("beginning to read")?;
         question(&Snapshot { conn })
     }
 

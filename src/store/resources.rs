@@ -194,7 +194,16 @@ pub(super) fn insert_stored(
             ])
         })
         .doing("inserting a resource")?;
-    let schemas = attributes::schemas(tx, tenant)?;
+    if deleted_at.is_none() {
+        tx.conn
+            .prepare_cached(
+                "INSERT INTO tally (tenant, kind, block, live) VALUES (?, ?, ? >> 10, 1)
+                     ON CONFLICT (tenant, kind, block) DO UPDATE SET live = live + 1",
+            )
+            .and_then(|mut statement| statement.execute((tenant, stored.kind, row)))
+            .doing("counting a resource")?;
+    }
+    let schemas = attributes::schemas_known(tx, tenant)?;
     let values = values(schemas.of(stored.kind), &stored.document);
     insert_values(tx, tenant, row, &values)?;
     Ok(Stored { row, ..stored })
@@ -322,7 +331,7 @@ pub(super) fn rewrite(
             })
     }
     .doing("updating a resource")?;
-    let schemas = attributes::schemas(tx, tenant)?;
+    let schemas = attributes::schemas_known(tx, tenant)?;
     let resource_type = schemas.of(stored.kind);
     let values = values(resource_type, &document);
     if values != self::values(resource_type, &stored.document) {

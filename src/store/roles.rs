@@ -110,7 +110,7 @@ pub fn rules(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Rules> {
     })
 }
 
-/// The same, read once in a transaction that makes many changes.
+/// The same, read once for many changes.
 pub fn rules_known(tx: &Tx<'_>, tenant: TenantId) -> Result<Rc<Rules>> {
     let known = tx.known.rules.borrow().get(&tenant).cloned();
     if let Some(rules) = known {

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::directory::{self, From, Key, State, Wanted};
-use super::fixture::{Fixture, at, fixture};
+use super::fixture::{COUNT, Fixture, at, fixture};
 use super::place::Start;
 use super::resources::{self, Query, Stored};
 use super::{Tx, attributes, connection, nesting, teams};
@@ -43,6 +43,7 @@ fn crowd() -> Fixture {
              FROM (SELECT 'all' AS name UNION SELECT 'few');
          INSERT INTO team_member
              SELECT row, i, 0, 0 FROM resource JOIN number ON resource.id = 'all' OR i <= 10 WHERE kind = 'Group';
+         {COUNT};
          COMMIT;",
         tenant = fixture.tenant.0
     ))

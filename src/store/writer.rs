@@ -1,8 +1,12 @@
 //! The one writer: group commit.
 //!
-//! A thread owns the only connection that writes. It takes all changes that are waiting, runs each in a savepoint of
-//! one transaction (one that comes alone needs none), commits once and then lets all of their callers go on: an answer
-//! means "on disk", and many callers share one fsync. While it commits, the next batch gathers by itself.
+//! A thread owns the only connection that writes. It takes all changes that are waiting, runs them in one transaction,
+//! commits once and then lets all of their callers go on: an answer means "on disk", and many callers share one fsync.
+//! While it commits, the next batch gathers by itself.
+//!
+//! A change that is refused is undone alone. A savepoint around each sees to that, but keeps a copy of each page that a
+//! change touches, a tenth of what it costs. So changes that can be made again go without: only where one of them is
+//! refused after it has written something is the transaction rolled back, and each made again in a savepoint.
 //!
 //! Exchanges of read requests come along with the next commit. They mustn't hold anybody up, so their queue is
 //! bounded, and what doesn't fit is counted and dropped.
@@ -18,10 +22,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 
 use super::exchanges::{self, Exchange};
 use super::faults::{self, Anchor};
+use super::transaction::Transaction;
 use super::wal::Wal;
 use super::{Known, Tx};
 use crate::error::{Doing, Error, Result};
@@ -53,7 +58,7 @@ type Answer = Box<dyn FnOnce() + Send>;
 type Outcome = (bool, Answer, Option<ScimError>);
 
 /// Makes a change.
-type Run = Box<dyn FnOnce(&Tx<'_>) -> Outcome + Send>;
+type Run = Box<dyn FnMut(&Tx<'_>) -> Outcome + Send>;
 
 /// Lets the caller go on where the whole transaction was lost; with the machine's reason, if that is known.
 type Lost = Box<dyn FnOnce(Option<ScimError>) + Send>;
@@ -62,6 +67,8 @@ type Lost = Box<dyn FnOnce(Option<ScimError>) + Send>;
 struct Change {
     now: Timestamp,
     run: Run,
+    /// Whether it may be run again where what it did was rolled back.
+    repeats: bool,
     lost: Lost,
 }
 
@@ -123,7 +130,12 @@ impl Queue {
             .arrived
             .wait_timeout_while(waiting, EXCHANGE_DELAY, alone)
             .unwrap_or_else(PoisonError::into_inner);
-        let changes = waiting.changes.len().min(MAX_CHANGES);
+        // All of them alike: what can be made once only would be lost with the transaction of the others.
+        let repeats = waiting.changes.front().is_some_and(|first| first.repeats);
+        let alike = |change: &&Change| change.repeats == repeats;
+        let changes = (waiting.changes.iter().take(MAX_CHANGES))
+            .take_while(alike)
+            .count();
         let most = if changes == 0 {
             MAX_EXCHANGES
         } else {
@@ -174,7 +186,16 @@ impl Writer {
         now: Timestamp,
         change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.run(now, change, Result::is_ok)
+        self.run(now, once(change), false, Result::is_ok)
+    }
+
+    /// See [`Store::write_again`](super::Store::write_again).
+    pub fn write_again<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        change: impl Fn(&Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.run(now, change, true, Result::is_ok)
     }
 
     /// See [`Store::rehearse`](super::Store::rehearse).
@@ -183,14 +204,15 @@ impl Writer {
         now: Timestamp,
         change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.run(now, change, |_| false)
+        self.run(now, once(change), false, |_| false)
     }
 
     /// Hands a change to the thread and waits for it; `lasts` says of its result whether it is kept.
     fn run<T: Send + 'static>(
         &self,
         now: Timestamp,
-        change: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
+        mut change: impl FnMut(&Tx<'_>) -> Result<T> + Send + 'static,
+        repeats: bool,
         lasts: fn(&Result<T>) -> bool,
     ) -> Result<T> {
         // The channel says that there is an answer and doesn't carry it: one for each type of answer is a quarter of a
@@ -211,6 +233,7 @@ impl Writer {
             });
             let result = result.map_err(faults::in_words);
             let (keep, trouble) = (lasts(&result), unavailable(result.as_ref().err()));
+            let answer = answer.clone();
             (keep, Box::new(move || answer(result)), trouble)
         };
         let lost = move |reason: Option<ScimError>| {
@@ -223,6 +246,7 @@ impl Writer {
         self.queue.lock().changes.push_back(Change {
             now,
             run: Box::new(run),
+            repeats,
             lost: Box::new(lost),
         });
         self.queue.arrived.notify_one();
@@ -321,6 +345,15 @@ impl Drop for Writer {
     }
 }
 
+/// A change that can be made once.
+fn once<T>(change: impl FnOnce(&Tx<'_>) -> Result<T>) -> impl FnMut(&Tx<'_>) -> Result<T> {
+    let mut change = Some(change);
+    move |tx| {
+        let change = change.take().ok_or("it was made before");
+        change.doing("changing the database")?(tx)
+    }
+}
+
 /// What a caller learns where its batch was lost: the reason is the same for all, and is logged once.
 const NOT_COMMITTED: &str = "the transaction could not be committed, see the log";
 
@@ -343,13 +376,15 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
     let mut told = 0;
     let anchor = Anchor::of(Path::new(conn.path().unwrap_or_default()));
     let mut wal = Wal::of(&conn, LARGE_WAL_BYTES, WAIT_FOR_READERS);
-    while let Some((changes, exchanges)) = queue.next() {
+    let known = Rc::<Known>::default();
+    while let Some((mut changes, exchanges)) = queue.next() {
         let recorded = exchanges.len() as u64;
-        let (runs, lost): (Vec<_>, Vec<_>) = changes
-            .into_iter()
-            .map(|change| ((change.now, change.run), change.lost))
-            .unzip();
-        match commit(&conn, &anchor, runs, exchanges).map_err(faults::in_words) {
+        let committed = commit(&conn, &anchor, &known, &mut changes, &exchanges);
+        // Only those that can be made again, which are many, are known to leave it as it is.
+        if committed.is_err() || changes.iter().any(|change| !change.repeats) {
+            known.forget();
+        }
+        match committed.map_err(faults::in_words) {
             Ok(answers) => {
                 if !answers.is_empty() {
                     queue.count_commit(answers.len());
@@ -366,7 +401,7 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
                     log::error!("{refusal}");
                 }
                 let reason = unavailable(Some(&error));
-                lost.into_iter().for_each(|lost| lost(reason.clone()));
+                (changes.into_iter()).for_each(|change| (change.lost)(reason.clone()));
             }
         }
         if let Err(error) = wal.keep_small(&conn) {
@@ -392,43 +427,76 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
 fn commit(
     conn: &Connection,
     anchor: &Anchor,
-    mut changes: Vec<(Timestamp, Run)>,
-    exchanges: Vec<Exchange>,
+    known: &Rc<Known>,
+    changes: &mut [Change],
+    exchanges: &[Exchange],
 ) -> Result<Vec<Answer>> {
-    let mut transaction = begin(conn, &exchanges)?;
-    let answers = match changes.pop() {
-        Some((now, run)) if changes.is_empty() => {
-            // A savepoint keeps a copy of each page that a change touches: a tenth of what a change costs, and one that
-            // comes alone has the transaction.
-            let rows = conn.total_changes();
-            let (keep, answer, trouble) = run(&Tx::new(conn, now));
-            whole(conn).map_err(|error| trouble.map_or(error, Error::from))?;
-            if !keep && conn.total_changes() != rows {
-                transaction.rollback().doing("rolling back a change")?;
-                transaction = begin(conn, &exchanges)?;
+    let mut transaction = begin(conn, exchanges)?;
+    known.refresh(conn)?;
+    let alone = changes.len() == 1;
+    let answers = if alone || changes.iter().all(|change| change.repeats) {
+        let (answers, all) = run_plainly(conn, known, changes)?;
+        if all {
+            answers
+        } else {
+            transaction.roll_back().doing("rolling back a change")?;
+            transaction = begin(conn, exchanges)?;
+            if alone {
+                answers
+            } else {
+                run_apart(conn, known, changes)?
             }
-            vec![answer]
         }
-        last => {
-            let known = Rc::new(Known::default());
-            let run = |(now, run)| run_change(&known, conn, now, run);
-            changes
-                .into_iter()
-                .chain(last)
-                .map(run)
-                .collect::<Result<_>>()?
-        }
+    } else {
+        run_apart(conn, known, changes)?
     };
     anchor.holds()?;
     transaction.commit().doing("committing")?;
     Ok(answers)
 }
 
+/// Runs changes one after the other, and ends early with `false` where one that was refused has written something.
+fn run_plainly(
+    conn: &Connection,
+    known: &Rc<Known>,
+    changes: &mut [Change],
+) -> Result<(Vec<Answer>, bool)> {
+    let mut answers = Vec::with_capacity(changes.len());
+    for change in changes {
+        let rows = conn.total_changes();
+        let (keep, answer, trouble) = (change.run)(&Tx::knowing(known.clone(), conn, change.now));
+        whole(conn).map_err(|error| trouble.map_or(error, Error::from))?;
+        answers.push(answer);
+        if !keep && conn.total_changes() != rows {
+            known.forget();
+            return Ok((answers, false));
+        }
+    }
+    Ok((answers, true))
+}
+
+/// Runs each change in a savepoint of its own.
+fn run_apart(conn: &Connection, known: &Rc<Known>, changes: &mut [Change]) -> Result<Vec<Answer>> {
+    let run = |change: &mut Change| {
+        let mut trouble = None;
+        let answer = in_savepoint(conn, "change", || {
+            let (keep, answer, its_trouble) =
+                (change.run)(&Tx::knowing(known.clone(), conn, change.now));
+            trouble = its_trouble;
+            if !keep {
+                known.forget();
+            }
+            (keep, answer)
+        });
+        // SQLite rolls all of it back where the disk is full; then this is why.
+        answer.map_err(|error| trouble.map_or(error, Error::from))
+    };
+    changes.iter_mut().map(run).collect()
+}
+
 /// Begins a transaction with exchanges: first, so that the log tells of a read before the change that followed it.
 fn begin<'c>(conn: &'c Connection, exchanges: &[Exchange]) -> Result<Transaction<'c>> {
-    // IMMEDIATE: a lock that is got at the beginning can't be refused in the middle.
-    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)
-        .doing("beginning to write")?;
+    let transaction = Transaction::writing(conn).doing("beginning to write")?;
     for exchange in exchanges {
         // The tenant may be gone by now, for one; the others' lines are none the worse for it.
         if let Err(error) = exchanges::insert(&Tx::new(conn, exchange.at), exchange) {
@@ -436,20 +504,6 @@ fn begin<'c>(conn: &'c Connection, exchanges: &[Exchange]) -> Result<Transaction
         }
     }
     Ok(transaction)
-}
-
-fn run_change(known: &Rc<Known>, conn: &Connection, now: Timestamp, run: Run) -> Result<Answer> {
-    let mut trouble = None;
-    let answer = in_savepoint(conn, "change", || {
-        let (keep, answer, its_trouble) = run(&Tx::knowing(known.clone(), conn, now));
-        trouble = its_trouble;
-        if !keep {
-            known.forget();
-        }
-        (keep, answer)
-    });
-    // SQLite rolls all of it back where the disk is full; then this is why.
-    answer.map_err(|error| trouble.map_or(error, Error::from))
 }
 
 /// Whether the transaction is still there. A full disk, for one, makes SQLite roll back all of it. What is written then

@@ -8,7 +8,7 @@ use crate::scim::ScimError;
 use crate::scim::filter::Filter;
 use crate::scim::schema::Kind;
 use crate::store::fixture::{at, document, exchange, fixture};
-use crate::store::{Store, TenantId, exchanges, place, resources, tenants};
+use crate::store::{Store, TenantId, exchanges, place, resources, roles, tenants};
 
 /// The names of all tenants, read anew.
 #[track_caller]
@@ -86,6 +86,73 @@ fn a_refused_change_is_undone_alone() {
         }
     });
     assert_eq!(names(store), ["acme", "before", "behind"]);
+}
+
+#[test]
+fn changes_that_can_be_made_again_are_where_a_refused_one_had_written() {
+    let fixture = fixture();
+    let store = &fixture.store;
+    let times = Arc::new(AtomicU64::new(0));
+    // Counts and writes; a name that begins with "bad" is refused after that, and an empty one before.
+    let make = |name: &'static str| {
+        let times = times.clone();
+        move |tx: &Tx<'_>| {
+            times.fetch_add(1, Ordering::Relaxed);
+            let refusal = || ScimError::uniqueness("userName is taken").into();
+            if name.is_empty() {
+                return Err(refusal());
+            }
+            tenants::create(tx, name)?;
+            if name.starts_with("bad") {
+                Err(refusal())
+            } else {
+                Ok(())
+            }
+        }
+    };
+    for (names_made, runs, kept) in [
+        (["a", "", "b"], 3, vec!["a", "acme", "b"]),
+        (["c", "bad", "d"], 5, vec!["a", "acme", "b", "c", "d"]),
+    ] {
+        times.store(0, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            let go_on = busy(scope, store);
+            for (number, name) in names_made.into_iter().enumerate() {
+                let change = make(name);
+                scope.spawn(move || {
+                    let made = store.write_again(at(0), change);
+                    assert_eq!(made.is_ok(), !name.is_empty() && name != "bad");
+                });
+                while store.writer.queue.lock().changes.len() <= number {
+                    std::thread::yield_now();
+                }
+            }
+            drop(go_on);
+        });
+        assert_eq!(
+            (times.load(Ordering::Relaxed), names(store)),
+            (runs, kept.into_iter().map(str::to_owned).collect())
+        );
+    }
+}
+
+/// What the writer knows from its last look is what another process left there.
+#[test]
+fn what_others_wrote_is_no_longer_taken_as_known() {
+    let fixture = fixture();
+    let (ours, tenant) = (&fixture.store, fixture.tenant);
+    let other = Store::open(fixture.dir.path()).unwrap();
+    let count = || {
+        let roles = move |tx: &Tx<'_>| Ok(roles::rules_known(tx, tenant)?.roles.len());
+        ours.write_again(at(0), roles).unwrap()
+    };
+    let before = [count(), count()];
+    let add = move |tx: &Tx<'_>| roles::add(tx, tenant, "guest", false);
+    other.write(at(0), add).unwrap();
+    assert_eq!((before, count()), ([5, 5], 6));
+    ours.write(at(0), move |tx| roles::add(tx, tenant, "visitor", false))
+        .unwrap();
+    assert_eq!(count(), 7);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::scim::declare::Schemas;
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
 use crate::scim::schema::Kind;
-use crate::store::fixture::{Fixture, at, document, fixture};
+use crate::store::fixture::{COUNT, Fixture, at, document, fixture};
 use crate::store::place::Start;
 use crate::store::resources::{self, Page, Query, Stored};
 use crate::store::{TenantId, tenants};
@@ -243,6 +243,7 @@ fn many(count: u32) -> Fixture {
                     (tenants[0], tenants[1], count),
                 )
                 .unwrap();
+            tx.conn.execute(COUNT, []).unwrap();
             Ok(())
         })
         .unwrap();
