@@ -106,6 +106,8 @@ struct Known {
     version: Cell<i64>,
     rules: RefCell<HashMap<TenantId, Rc<Rules>>>,
     schemas: RefCell<HashMap<TenantId, Arc<Schemas>>>,
+    /// The last use of each token that was noted: in which second since 1970, and whether it was answered.
+    used: RefCell<HashMap<i64, (i64, bool)>>,
 }
 
 impl Known {
@@ -113,6 +115,7 @@ impl Known {
     fn forget(&self) {
         self.rules.borrow_mut().clear();
         self.schemas.borrow_mut().clear();
+        self.used.borrow_mut().clear();
     }
 
     /// Forgets it where others, the commands, have written since; asked inside a transaction, so that it stays true in it.
@@ -129,6 +132,7 @@ impl Known {
 }
 
 impl<'a> Tx<'a> {
+    #[cfg(test)]
     fn new(conn: &'a Connection, now: Timestamp) -> Tx<'a> {
         Tx::knowing(Rc::default(), conn, now)
     }

@@ -404,6 +404,11 @@ pub struct Use<'a> {
 
 /// Notes a use: the first that was answered, and the last to the minute.
 pub fn used(tx: &Tx<'_>, tenant: TenantId, shown: &Use<'_>) -> Result<()> {
+    // Who uses it often does so many times within a second, and only the first of these can be news.
+    let this = (shown.at.as_second(), shown.answered);
+    if tx.known.used.borrow_mut().insert(shown.id, this) == Some(this) {
+        return Ok(());
+    }
     tx.conn
         .prepare_cached(
             "UPDATE token

@@ -431,8 +431,7 @@ fn commit(
     changes: &mut [Change],
     exchanges: &[Exchange],
 ) -> Result<Vec<Answer>> {
-    let mut transaction = begin(conn, exchanges)?;
-    known.refresh(conn)?;
+    let mut transaction = begin(conn, known, exchanges)?;
     let alone = changes.len() == 1;
     let answers = if alone || changes.iter().all(|change| change.repeats) {
         let (answers, all) = run_plainly(conn, known, changes)?;
@@ -440,7 +439,7 @@ fn commit(
             answers
         } else {
             transaction.roll_back().doing("rolling back a change")?;
-            transaction = begin(conn, exchanges)?;
+            transaction = begin(conn, known, exchanges)?;
             if alone {
                 answers
             } else {
@@ -495,11 +494,18 @@ fn run_apart(conn: &Connection, known: &Rc<Known>, changes: &mut [Change]) -> Re
 }
 
 /// Begins a transaction with exchanges: first, so that the log tells of a read before the change that followed it.
-fn begin<'c>(conn: &'c Connection, exchanges: &[Exchange]) -> Result<Transaction<'c>> {
+fn begin<'c>(
+    conn: &'c Connection,
+    known: &Rc<Known>,
+    exchanges: &[Exchange],
+) -> Result<Transaction<'c>> {
     let transaction = Transaction::writing(conn).doing("beginning to write")?;
+    known.refresh(conn)?;
     for exchange in exchanges {
         // The tenant may be gone by now, for one; the others' lines are none the worse for it.
-        if let Err(error) = exchanges::insert(&Tx::new(conn, exchange.at), exchange) {
+        if let Err(error) =
+            exchanges::insert(&Tx::knowing(known.clone(), conn, exchange.at), exchange)
+        {
             log::warn!("an exchange is missing in the provisioning log: {error}");
         }
     }

@@ -92,6 +92,8 @@ pub(super) fn is_unassigned(value: &Value) -> bool {
 
 /// Most names in one object of a client's.
 const MAX_NAMES: usize = 1000;
+/// So many are compared with each other faster than by a set.
+const FEW_NAMES: usize = 32;
 /// Longest name, in bytes.
 const MAX_NAME_BYTES: usize = 1024;
 
@@ -110,14 +112,17 @@ pub(in crate::scim) fn check_names(object: &Map<String, Value>) -> Result<(), Sc
             "a name has {found} bytes where at most {MAX_NAME_BYTES} are allowed"
         )));
     }
-    let mut seen = HashSet::new();
-    match object
-        .keys()
-        .find(|key| !seen.insert(key.to_ascii_lowercase()))
-    {
-        Some(key) => Err(repeated(key)),
-        None => Ok(()),
-    }
+    let repeats = if object.len() <= FEW_NAMES {
+        let is_before = |(at, key): &(usize, &String)| {
+            (object.keys().take(*at)).any(|other| other.eq_ignore_ascii_case(key))
+        };
+        let found = object.keys().enumerate().find(is_before);
+        found.map(|(_, key)| key)
+    } else {
+        let mut seen = HashSet::new();
+        (object.keys()).find(|key| !seen.insert(key.to_ascii_lowercase()))
+    };
+    repeats.map_or(Ok(()), |key| Err(repeated(key)))
 }
 
 /// The refusal of an attribute that has two values.
@@ -334,5 +339,16 @@ mod tests {
         .unwrap();
         assert_eq!(read, Some(json!({"givenName": "Ada"})));
         assert_eq!(ignored, ["name.nick"]);
+    }
+
+    #[test]
+    fn a_name_is_found_twice_among_few_and_among_many() {
+        for count in [2, FEW_NAMES, FEW_NAMES + 1, MAX_NAMES - 1] {
+            let name = |number: usize| (format!("name{number}"), Value::Null);
+            let mut object: Map<_, _> = (0..count).map(name).collect();
+            assert_eq!(check_names(&object), Ok(()));
+            object.insert("NAME1".to_owned(), Value::Null);
+            assert_eq!(check_names(&object).unwrap_err().status(), 400, "{count}");
+        }
     }
 }
