@@ -241,9 +241,19 @@ impl Connection<'_> {
 
     /// Sends all of `bytes`, usually in one write. False if the peer is gone or too slow.
     fn send(&mut self, bytes: &[u8]) -> bool {
+        self.send_pieces([bytes])
+    }
+
+    /// The same with bytes that don't lie side by side.
+    fn send_pieces<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>) -> bool {
         let limits = &self.service.limits;
-        let deadline = Instant::now() + limits.write + limits.time_for(bytes.len() as u64);
-        self.wire.send(bytes, deadline)
+        let started = Instant::now();
+        let mut sent = 0;
+        pieces.into_iter().all(|piece| {
+            sent += piece.len() as u64;
+            let deadline = started + limits.write + limits.time_for(sent);
+            self.wire.send(piece, deadline)
+        })
     }
 
     /// Sends `length` bytes of a file with the memory of one piece. False if the peer is gone, too slow at any point,
@@ -301,7 +311,7 @@ impl Connection<'_> {
     /// Sends an answer. False if the connection is to be closed.
     fn answer(&mut self, response: &Response, stamp: &Stamp, form: Form) -> bool {
         let sent = self.send(&render(response, stamp, form))
-            && long_body_of(response, form).is_none_or(|body| self.send(body))
+            && self.send_pieces(long_body_of(response, form).iter().map(Vec::as_slice))
             && file_of(response, form).is_none_or(|(file, length)| self.send_file(file, length));
         let is_last = form.connection == Some("close");
         if sent && is_last {

@@ -44,7 +44,7 @@ pub(super) struct Form {
 }
 
 /// The longest body, in bytes, that is sent in one piece with its head: two writes are slower, and a copy costs memory.
-const COPIED_BODY_BYTES: usize = 64 * 1024;
+const COPIED_BODY_BYTES: u64 = 64 * 1024;
 
 /// The bytes of an answer; of one whose body is [long](long_body_of) or a [file](file_of), those before it.
 pub(super) fn render(response: &Response, stamp: &Stamp, form: Form) -> Vec<u8> {
@@ -77,23 +77,29 @@ pub(super) fn render(response: &Response, stamp: &Stamp, form: Form) -> Vec<u8> 
     }
     let mut bytes = head.into_bytes();
     bytes.extend_from_slice(b"\r\n");
-    if let Body::Bytes(body) = &response.body
+    if let Body::Bytes(pieces) = &response.body
         && has_body
         && !form.without_body
-        && body.len() <= COPIED_BODY_BYTES
+        && response.body.length() <= COPIED_BODY_BYTES
     {
-        bytes.extend_from_slice(body);
+        pieces
+            .iter()
+            .for_each(|piece| bytes.extend_from_slice(piece));
     }
     bytes
 }
 
-/// The body that follows the rendered bytes; `None` where nothing in memory does.
-pub(super) fn long_body_of(response: &Response, form: Form) -> Option<&[u8]> {
+/// The pieces of the body that follow the rendered bytes; none where nothing in memory does.
+pub(super) fn long_body_of(response: &Response, form: Form) -> &[Vec<u8>] {
     match &response.body {
-        Body::Bytes(body) if has_body(response.status) && !form.without_body => {
-            Some(body.as_slice()).filter(|body| body.len() > COPIED_BODY_BYTES)
+        Body::Bytes(pieces)
+            if has_body(response.status)
+                && !form.without_body
+                && response.body.length() > COPIED_BODY_BYTES =>
+        {
+            pieces
         }
-        _ => None,
+        _ => &[],
     }
 }
 

@@ -123,8 +123,8 @@ pub struct Response {
 /// An answer's body.
 #[derive(Debug)]
 pub enum Body {
-    /// In memory.
-    Bytes(Vec<u8>),
+    /// In memory, in one piece or in several.
+    Bytes(Vec<Vec<u8>>),
     /// So many bytes of a file from where it stands, sent piece by piece. Where it turns out to be shorter, the
     /// connection is closed.
     File(File, u64),
@@ -140,7 +140,7 @@ impl Body {
     /// How many bytes it has.
     pub fn length(&self) -> u64 {
         match self {
-            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::Bytes(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
             Body::File(_, length) => *length,
         }
     }
@@ -148,7 +148,7 @@ impl Body {
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Body {
-        Body::Bytes(bytes)
+        Body::Bytes(vec![bytes])
     }
 }
 

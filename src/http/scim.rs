@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::auth::{self, Caller};
-use super::request::{Head, Request, Response};
+use super::request::{self, Head, Request, Response};
 use super::route::{self, Route, Scim};
 use crate::error::{Error, Result};
 use crate::provision::{self, Answer, Body, Call, Me, Target};
@@ -71,7 +71,7 @@ pub(super) fn loop_refusal(
         let call = described(app, head, vec![], &caller);
         provision::record_refusal(&app.store, &call, &refusal);
     }
-    scim_json(status, refusal.to_json().to_string())
+    scim_json(status, refusal.to_json().to_string().into_bytes().into())
 }
 
 /// ServiceProviderConfig, ResourceTypes and Schemas (RFC 7644 §4): with a token the tenant's, without one those that every
@@ -438,8 +438,11 @@ fn check_media_type(head: &Head) -> std::result::Result<(), ScimError> {
 }
 
 fn reply(answer: Answer) -> Response {
-    let mut response = match &answer.body {
-        Some(body) => scim_json(answer.status, body.text()),
+    let mut response = match answer.body {
+        Some(body) => scim_json(
+            answer.status,
+            request::Body::Bytes(body.text().into_pieces()),
+        ),
         None => Response {
             status: answer.status,
             headers: vec![],
@@ -462,7 +465,10 @@ fn reply(answer: Answer) -> Response {
 }
 
 fn refuse(refusal: ScimError, head: &Head, resource: &Scim) -> Response {
-    let mut response = scim_json(refusal.status(), refusal.to_json().to_string());
+    let mut response = scim_json(
+        refusal.status(),
+        refusal.to_json().to_string().into_bytes().into(),
+    );
     match refusal.status() {
         // RFC 6750 §3.1: the error code only where a token was shown, and not for `Basic`.
         401 if auth::bearer(head).is_some() => response.headers.push((
@@ -483,10 +489,10 @@ fn refuse(refusal: ScimError, head: &Head, resource: &Scim) -> Response {
     response
 }
 
-fn scim_json(status: u16, body: String) -> Response {
+fn scim_json(status: u16, body: request::Body) -> Response {
     Response {
         status,
         headers: vec![("Content-Type", SCIM_JSON.to_owned())],
-        body: body.into_bytes().into(),
+        body,
     }
 }

@@ -9,6 +9,7 @@ use super::{Answer, Body, Me, secrets, words};
 use crate::error::{Error, Result};
 use crate::scim::ScimError;
 use crate::scim::declare::Schemas;
+use crate::scim::representation::Text;
 use crate::store::exchanges::{self, Exchange};
 use crate::store::{Store, TenantId, Tx};
 
@@ -154,19 +155,21 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    fn exchange(&self, call: &Call) -> Exchange {
+    fn exchange(&mut self, call: &Call) -> Exchange {
         let mut exchange = call.exchange(self.answer.status, self.action.clone());
         exchange.subject = self.subject.clone();
         exchange.ignored = self.ignored.clone();
         if call.keep_bodies {
             exchange.request_body = call.request_body();
-            exchange.response_body = self.answer.body.as_ref().map(Body::text);
+            let text = self.answer.body.take().map(Body::text);
+            exchange.response_body = text.as_ref().map(Text::to_string);
+            self.answer.body = text.map(Body::Text);
         }
         exchange
     }
 
     /// Writes the log line in the transaction of the change itself.
-    pub(super) fn recorded(self, tx: &Tx<'_>, call: &Call) -> Result<Answer> {
+    pub(super) fn recorded(mut self, tx: &Tx<'_>, call: &Call) -> Result<Answer> {
         if let Some(line) = call.unless_rehearsed(secrets::masked(self.exchange(call))) {
             exchanges::insert(tx, &line)?;
         }
@@ -174,7 +177,7 @@ impl Outcome {
     }
 
     /// Hands the log line of a read to the writer's queue.
-    pub(super) fn noted(self, store: &Store, call: &Call) -> Answer {
+    pub(super) fn noted(mut self, store: &Store, call: &Call) -> Answer {
         if let Some(line) = call.unless_rehearsed(secrets::masked(self.exchange(call))) {
             store.record(line);
         }

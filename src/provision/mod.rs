@@ -29,7 +29,7 @@ use crate::store::resources::{self, Page, Query, Stored};
 use crate::store::{Snapshot, Store, TenantId};
 
 pub use body::Body;
-use body::Shown;
+use body::{Reader, Shown};
 pub use bulk::bulk;
 use change::Change;
 use cursor::Cursors;
@@ -90,16 +90,17 @@ pub fn get(
             let stored = find(snapshot, call.tenant, &target)?;
             let action = format!("read {}", words::subject(&stored));
             let subject = Some(stored.id.clone());
-            let answer = if if_none_match.is_some_and(|tags| names_version(tags, stored.version)) {
-                Answer {
-                    status: 304,
-                    body: None,
-                    etag: Some(resource::etag(stored.version)),
-                    location: Some(location(&call, &stored)),
-                }
-            } else {
-                shown(snapshot, &call, 200, stored, &projection)?
+            let mut answer = Answer {
+                status: 304,
+                body: None,
+                etag: Some(resource::etag(stored.version)),
+                location: Some(location(&call, &stored)),
             };
+            if !if_none_match.is_some_and(|tags| names_version(tags, stored.version)) {
+                let reader = Reader::new(snapshot, &call, &projection);
+                answer.status = 200;
+                answer.body = Some(reader.body(&reader.shown(stored)?)?);
+            }
             Ok(Outcome {
                 answer,
                 action,
@@ -199,11 +200,11 @@ pub fn search(
             };
             let page = resources::search(snapshot, call.tenant, &query)?;
             let action = words::search(kinds, request, page.total);
-            let page = listed(snapshot, &call, request, page, cursors)?;
+            let body = listed(snapshot, &call, request, page, cursors)?;
             Ok(Outcome {
                 answer: Answer {
                     status: 200,
-                    body: Some(Body::Page(Box::new(page))),
+                    body: Some(body),
                     ..Answer::default()
                 },
                 action,
@@ -273,16 +274,17 @@ fn listed(
     request: &SearchRequest,
     page: Page,
     cursors: Option<Cursors>,
-) -> Result<ListResponse<Shown>> {
-    let shown = |stored| Shown::read(snapshot, call, stored, &request.projection);
+) -> Result<Body> {
+    let reader = Reader::new(snapshot, call, &request.projection);
+    let shown = |stored| reader.shown(stored);
     let resources = (page.resources.into_iter().map(shown)).collect::<Result<Vec<_>>>()?;
     let Some(cursors) = cursors else {
         let start_index = request.start_index.unwrap_or(1);
-        return Ok(ListResponse::at(start_index, page.total, resources));
+        return reader.body(&ListResponse::at(start_index, page.total, resources));
     };
     let cursor = |start: &Option<Start>| start.as_ref().map(|it| cursors.cursor(it)).transpose();
     let beside = (cursor(&page.next)?, cursor(&page.previous)?);
-    Ok(ListResponse::between(beside, page.total, resources))
+    reader.body(&ListResponse::between(beside, page.total, resources))
 }
 
 fn find(snapshot: &Snapshot<'_>, tenant: TenantId, target: &Target) -> Result<Stored> {

@@ -4,24 +4,32 @@
 //! second tree of the same values costs more than all else that a read does, and a group of 100,000 members would be in
 //! memory several times. Anything else takes the long way, [`assemble`] and [`project`], which says what this must be, too.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::{fmt, io};
+
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
 
 use super::member::Link;
 use super::message::Projection;
 use super::project::{Selected, by_default, is_by_default, project};
 use super::resource::{Document, Meta, assemble};
-use super::schema::{Attribute, Kind, ResourceType};
+use super::schema::{Attribute, ResourceType};
+
+/// Most bytes of a piece of a [`Text`].
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// The values of the membership attribute: shows each to who asks, in their order.
+pub type Links<'a> = &'a dyn Fn(&mut dyn FnMut(&Link));
 
 /// What an answer shows of a resource.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Representation<'a> {
     /// As stored.
     pub document: &'a Document,
     /// What the service provider adds.
     pub meta: &'a Meta<'a>,
-    /// The values of the membership attribute, where it is shown.
-    pub links: Option<&'a [Link]>,
+    /// The membership attribute, where it is shown and has a value; a Group's has one always, which may be empty.
+    pub links: Option<Links<'a>>,
     /// What of it is asked for.
     pub projection: &'a Projection,
     /// The tenant's.
@@ -37,8 +45,11 @@ impl Representation<'_> {
 
     /// The long way.
     fn assembled(&self) -> Document {
-        let value = |link: &Link| link.to_json(self.meta.base);
-        let membership = (self.links).map(|links| links.iter().map(value).collect());
+        let membership = self.links.map(|links| {
+            let mut values = vec![];
+            links(&mut |link| values.push(link.to_json(self.meta.base)));
+            values
+        });
         let resource = assemble(
             self.document.clone(),
             self.meta,
@@ -54,7 +65,7 @@ impl Serialize for Representation<'_> {
         if !self.is_plain() {
             return self.assembled().serialize(serializer);
         }
-        let (kind, resource_type) = (self.meta.kind, self.resource_type);
+        let resource_type = self.resource_type;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("schemas", &resource_type.schemas_of(self.document))?;
         map.serialize_entry("id", self.meta.id)?;
@@ -65,13 +76,11 @@ impl Serialize for Representation<'_> {
                 None => {}
             }
         }
-        let name = kind.membership_attribute();
+        let name = self.meta.kind.membership_attribute();
         if let Some(links) = self.links
-            // As `assemble` has it.
-            && (kind == Kind::Group || !links.is_empty())
             && let Some(attribute) = resource_type.attribute(name).filter(|it| is_by_default(it))
         {
-            let links = Links {
+            let links = Membership {
                 links,
                 base: self.meta.base,
                 attribute,
@@ -84,25 +93,33 @@ impl Serialize for Representation<'_> {
 }
 
 /// The membership attribute's values, with those of their parts that are returned by default.
-struct Links<'a> {
-    links: &'a [Link],
+struct Membership<'a> {
+    links: Links<'a>,
     base: &'a str,
     attribute: &'a Attribute,
 }
 
-impl Serialize for Links<'_> {
+impl Serialize for Membership<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let shows = |name: &str| {
             let parts = &self.attribute.sub_attributes;
             (parts.iter().find(|part| part.name == name)).is_none_or(is_by_default)
         };
         let [value, location, display, r#type] = ["value", "$ref", "display", "type"].map(shows);
-        serializer.collect_seq(self.links.iter().map(|link| Shown {
-            value: value.then_some(link.id.as_str()),
-            location: location.then(|| link.location(self.base)),
-            display: display.then_some(link.display.as_str()),
-            r#type: r#type.then_some(link.r#type),
-        }))
+        let mut list = serializer.serialize_seq(None)?;
+        let mut written = Ok(());
+        (self.links)(&mut |link| {
+            if written.is_ok() {
+                written = list.serialize_element(&Shown {
+                    value: value.then_some(link.id.as_str()),
+                    location: location.then(|| link.location(self.base)),
+                    display: display.then_some(link.display.as_str()),
+                    r#type: r#type.then_some(link.r#type),
+                });
+            }
+        });
+        written?;
+        list.end()
     }
 }
 
@@ -118,9 +135,55 @@ struct Shown<'a> {
     r#type: Option<&'a str>,
 }
 
-/// A value's text; what is written here can always be written.
-pub fn text(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| Value::Null.to_string())
+/// JSON text in pieces, none of which is large: a long buffer is copied as it grows, and the system's allocator never gives
+/// back as much as it has once seen in one.
+#[derive(Clone, Debug, Default)]
+pub struct Text(Vec<Vec<u8>>);
+
+impl Text {
+    /// A value's text; what is written here can always be written.
+    pub fn of(value: &impl Serialize) -> Text {
+        let mut text = Text::default();
+        match serde_json::to_writer(&mut text, value) {
+            Ok(()) => text,
+            Err(_) => Text(vec![Value::Null.to_string().into()]),
+        }
+    }
+
+    /// Its bytes, in order.
+    pub fn into_pieces(self) -> Vec<Vec<u8>> {
+        self.0
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A piece ends where a string that was written ends, and so within no character.
+        (self.0.iter()).try_for_each(|piece| f.write_str(&String::from_utf8_lossy(piece)))
+    }
+}
+
+impl io::Write for Text {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.last_mut() {
+            Some(piece) if piece.len() + bytes.len() <= PIECE_BYTES => {
+                piece.extend_from_slice(bytes);
+            }
+            last => {
+                // The first grows, since most texts are short.
+                let room = last.map_or(128, |_| PIECE_BYTES).max(bytes.len());
+                let mut piece = Vec::with_capacity(room);
+                piece.extend_from_slice(bytes);
+                self.0.push(piece);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -130,7 +193,7 @@ mod tests {
 
     use super::*;
     use crate::scim::declare::Schemas;
-    use crate::scim::schema::Returned;
+    use crate::scim::schema::{Kind, Returned};
 
     fn document(value: Value) -> Document {
         match value {
@@ -150,15 +213,17 @@ mod tests {
             version: 3,
             base: "https://host/scim/v2",
         };
+        let links = links.filter(|links| resource_type.kind == Kind::Group || !links.is_empty());
+        let each = |with: &mut dyn FnMut(&Link)| links.unwrap_or_default().iter().for_each(with);
         let representation = Representation {
             document: of,
             meta: &meta,
-            links,
+            links: links.is_some().then_some(&each),
             projection: &Projection::default(),
             resource_type,
         };
         assert!(representation.is_plain());
-        let written: Value = serde_json::from_str(&text(&representation)).unwrap();
+        let written: Value = serde_json::from_str(&Text::of(&representation).to_string()).unwrap();
         assert_eq!(written, Value::Object(representation.assembled()));
     }
 
@@ -198,6 +263,16 @@ mod tests {
         for links in [None, Some(vec![]), Some(links(Kind::User))] {
             is_the_same(groups, &group, links.as_deref());
         }
+    }
+
+    #[test]
+    fn a_long_text_is_in_pieces_and_none_of_them_is_long() {
+        let value = json!(vec!["ü😀 and more"; 100_000]);
+        let text = Text::of(&value);
+        assert_eq!(text.to_string(), value.to_string());
+        let pieces = text.into_pieces();
+        assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.capacity() <= PIECE_BYTES));
+        assert_eq!(Text::of(&json!({})).into_pieces(), [b"{}"]);
     }
 
     /// In no schema of ours, but a tenant may declare such.

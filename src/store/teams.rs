@@ -28,16 +28,46 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
 
 /// The links that a statement gives for a row number and a tenant.
 pub(super) fn links(snapshot: &Snapshot<'_>, sql: &str, of: (i64, TenantId)) -> Result<Vec<Link>> {
+    let mut links = vec![];
+    each(snapshot, sql, of, |link| links.push(link))?;
+    Ok(links)
+}
+
+/// The same one after the other.
+fn each(
+    snapshot: &Snapshot<'_>,
+    sql: &str,
+    of: (i64, TenantId),
+    mut with: impl FnMut(Link),
+) -> Result<()> {
     snapshot
         .conn
         .prepare_cached(sql)
-        .and_then(|mut statement| statement.query_map(of, from_row)?.collect())
+        .and_then(|mut statement| {
+            let mut rows = statement.query(of)?;
+            while let Some(row) = rows.next()? {
+                with(from_row(row)?);
+            }
+            Ok(())
+        })
         .doing("reading memberships")
 }
 
 /// The live members of a Group, in the order in which they were created.
 pub fn members(snapshot: &Snapshot<'_>, tenant: TenantId, group: &Stored) -> Result<Vec<Link>> {
-    links(
+    let mut members = vec![];
+    each_member(snapshot, tenant, group, |member| members.push(member))?;
+    Ok(members)
+}
+
+/// The same one after the other, for whoever doesn't need them all at a time: there may be very many.
+pub fn each_member(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    group: &Stored,
+    with: impl FnMut(Link),
+) -> Result<()> {
+    each(
         snapshot,
         &format!(
             "SELECT {COLUMNS}, resource.kind
@@ -46,6 +76,7 @@ pub fn members(snapshot: &Snapshot<'_>, tenant: TenantId, group: &Stored) -> Res
              ORDER BY team_member.member"
         ),
         (group.row, tenant),
+        with,
     )
 }
 

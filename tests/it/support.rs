@@ -25,7 +25,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The body of an answer that no server sent; there must be one.
 #[track_caller]
 pub fn body_of(answer: &rollcall::provision::Answer) -> serde_json::Value {
-    serde_json::from_str(&answer.body.as_ref().expect("a body").text()).expect("JSON")
+    let text = answer.body.clone().expect("a body").text();
+    serde_json::from_str(&text.to_string()).expect("JSON")
 }
 
 /// A running `rollcall serve` with its own data folder. Both are gone when it is dropped.
