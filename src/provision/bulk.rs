@@ -1,19 +1,19 @@
 //! Bulk requests (RFC 7644 §3.7): many changes in one transaction, each of which may be refused alone.
 
 use std::collections::BTreeMap;
-use std::mem::take;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::change::Change;
 use super::exchange::{Outcome, record_refused_part, refusing};
-use super::{Answer, Body, Call, Target, password, refusal, words};
+use super::{Answer, Body, Call, Target, password, refusal, secrets, words};
 use crate::error::{Error, Result};
 use crate::scim::ScimError;
-use crate::scim::bulk::{self, Action, BulkRequest, Step};
-use crate::scim::message::{self, Projection};
+use crate::scim::bulk::{self, Action, BulkRequest, BulkResponse, Step};
+use crate::scim::message::Projection;
 use crate::scim::password::NewPassword;
+use crate::scim::representation::Text;
 use crate::scim::schema::Kind;
 use crate::store::{Store, Tx};
 
@@ -25,9 +25,9 @@ use crate::store::{Store, Tx};
 /// Errors: 400 for what is no bulk request, 413 for too many operations.
 pub fn bulk(store: &Store, call: Arc<Call>) -> Result<Answer> {
     refusing(store, &call.clone(), || {
-        let request = BulkRequest::read(message::parse_json(&call.body)?)?;
+        let request = BulkRequest::read(&call.body)?;
         let steps = request.steps();
-        let mut bulk = Bulk::prepare(request, call.clone());
+        let mut bulk = Bulk::new(request, call.clone());
         bulk.hash_passwords(store);
         call.clone().write(store, move |tx| {
             bulk.run(tx, &steps)?;
@@ -37,90 +37,64 @@ pub fn bulk(store: &Store, call: Arc<Call>) -> Result<Answer> {
 }
 
 /// A bulk request on its way. The vectors have an element for each operation.
+///
+/// An operation is text until it is its turn: a thousand of them, read, would take ten megabytes.
 struct Bulk {
     request: BulkRequest,
     call: Arc<Call>,
-    /// The bodies as sent, for the log.
-    bodies: Vec<String>,
-    /// What could be read before the transaction; None for what refers to ids that aren't known yet.
-    changes: Vec<Option<Result<Change>>>,
-    /// Of those that can't be read yet, what is known of them already: the hash of a password.
-    passwords: Vec<Option<NewPassword>>,
+    /// The hashes of passwords, or why one is refused.
+    passwords: Vec<Result<Option<NewPassword>>>,
     /// None for what was not tried.
     results: Vec<Option<Done>>,
 }
 
 /// What an operation came to.
 enum Done {
-    Made { id: String, answer: Answer },
+    Made(Made),
     Refused(ScimError),
+}
+
+/// What the answer says of an operation that was done. It shows none of the resources.
+#[derive(Clone)]
+struct Made {
+    id: String,
+    status: u16,
+    etag: Option<String>,
 }
 
 /// The ids that operations of a circle will have given when all of them are done.
 type Promised = BTreeMap<usize, String>;
 
 impl Bulk {
-    fn prepare(mut request: BulkRequest, call: Arc<Call>) -> Bulk {
-        let (mut bodies, mut changes) = (vec![], vec![]);
-        for operation in &mut request.operations {
-            bodies.push(match &operation.data {
-                Value::Null => String::new(),
-                data => data.to_string(),
-            });
-            changes.push(match &operation.action {
-                Ok(action) if operation.references().is_empty() => {
-                    let action = action.clone();
-                    Some(read(&call, action, take(&mut operation.data)))
-                }
-                Ok(_) => None,
-                Err(refusal) => Some(Err(refusal.clone().into())),
-            });
-        }
+    fn new(request: BulkRequest, call: Arc<Call>) -> Bulk {
+        let operations = request.operations.iter();
         Bulk {
-            results: changes.iter().map(|_| None).collect(),
-            passwords: changes.iter().map(|_| None).collect(),
+            passwords: operations.clone().map(|_| Ok(None)).collect(),
+            results: operations.map(|_| None).collect(),
             request,
             call,
-            bodies,
-            changes,
         }
     }
 
     /// Hashes all passwords, for inside the transaction it would take too long. One that isn't good enough refuses its operation.
     fn hash_passwords(&mut self, store: &Store) {
-        let call = &self.call;
-        // What refers to others is read for its password alone; why it can't be read is told when it is its turn.
-        let mut early: Vec<Option<Change>> = (self.request.operations.iter().zip(&self.changes))
-            .map(|(operation, change)| match (&operation.action, change) {
-                (Ok(action), None) if action.kind() == Kind::User => {
-                    read(call, action.clone(), operation.data.clone()).ok()
-                }
-                _ => None,
-            })
-            .collect();
         let (mut indexes, mut changes) = (vec![], vec![]);
-        for (index, change) in self.changes.iter_mut().zip(&mut early).enumerate() {
-            let change = match change {
-                (Some(Ok(change)), _) | (None, Some(change)) => change,
-                _ => continue,
-            };
-            if change
-                .password()
-                .is_some_and(|(password, ..)| password.is_some())
+        for (index, operation) in self.request.operations.iter().enumerate() {
+            // Why something can't be read is told when it is its turn.
+            if secrets::speaks_of_password(&operation.data)
+                && let Ok(action) = operation.action.clone()
+                && action.kind() == Kind::User
+                && let Ok(mut change) = read(&self.call, action, operation.body())
+                && (change.password()).is_some_and(|(password, ..)| password.is_some())
             {
                 indexes.push(index);
                 changes.push(change);
             }
         }
-        let hashed = password::hash_all(store, call, changes);
-        for (index, hashed) in indexes.into_iter().zip(hashed) {
-            match (hashed, &mut early[index]) {
-                (Err(refusal), _) => self.changes[index] = Some(Err(refusal)),
-                (Ok(()), Some(change)) => {
-                    self.passwords[index] = change.password().and_then(|(it, ..)| it.take());
-                }
-                (Ok(()), None) => {}
-            }
+        let hashed = password::hash_all(store, &self.call, changes.iter_mut().collect());
+        for ((index, mut change), hashed) in indexes.into_iter().zip(changes).zip(hashed) {
+            let password = change.password().and_then(|(password, ..)| password.take());
+            self.passwords[index] = hashed.map(|()| password);
         }
     }
 
@@ -132,10 +106,7 @@ impl Bulk {
             let made = made.map_err(|error| refusal(error, &self.call.request_id));
             for (nth, &index) in step.operations.iter().enumerate() {
                 self.results[index] = Some(match &made {
-                    Ok(made) => {
-                        let (id, answer) = made[nth].clone();
-                        Done::Made { id, answer }
-                    }
+                    Ok(made) => Done::Made(made[nth].clone()),
                     Err(refusal) => {
                         refused += 1;
                         record_refused_part(tx, &self.call_of(index), refusal)?;
@@ -150,8 +121,8 @@ impl Bulk {
         Ok(())
     }
 
-    /// Does the operations of a step; the ids and answers are in their order.
-    fn make(&mut self, tx: &Tx<'_>, step: &Step) -> Result<Vec<(String, Answer)>> {
+    /// Does the operations of a step; what they came to is in their order.
+    fn make(&mut self, tx: &Tx<'_>, step: &Step) -> Result<Vec<Made>> {
         if step.nests_itself {
             return Err(ScimError::conflict(format!(
                 "a circle of references can't be resolved: the groups of {} would be in each other as members, and a \
@@ -178,44 +149,35 @@ impl Bulk {
         Ok(made)
     }
 
-    fn make_one(
-        &mut self,
-        tx: &Tx<'_>,
-        index: usize,
-        promised: &Promised,
-    ) -> Result<(String, Answer)> {
+    fn make_one(&mut self, tx: &Tx<'_>, index: usize, promised: &Promised) -> Result<Made> {
         let call = self.call_of(index);
-        let change = match self.changes[index].take() {
-            Some(change) => change?,
-            None => self.resolved(index, promised)?,
-        };
+        let change = self.change(index, promised)?;
         let if_match = self.request.operations[index].version.as_deref();
         let outcome = change.perform(tx, &call, &Projection::default(), if_match)?;
         let id = outcome.subject.clone().unwrap_or_default();
         if promised.get(&index).is_some_and(|promised| *promised != id) {
             return Err(ScimError::conflict("an archived resource came back in its place").into());
         }
-        // The answer to all of it shows none of the resources.
-        let answer = Answer {
-            body: None,
-            ..outcome.recorded(tx, &call)?
-        };
-        Ok((id, answer))
+        let Answer { status, etag, .. } = outcome.recorded(tx, &call)?;
+        Ok(Made { id, status, etag })
     }
 
-    /// The change with ids in the place of references.
-    fn resolved(&self, index: usize, promised: &Promised) -> Result<Change> {
+    /// What an operation asks for, with ids in the place of references.
+    fn change(&mut self, index: usize, promised: &Promised) -> Result<Change> {
+        let password = std::mem::replace(&mut self.passwords[index], Ok(None))?;
         let operation = &self.request.operations[index];
         let id_of = |bulk_id: &str| self.id_of(bulk_id, promised);
-        let action = operation.action.clone()?.resolved(id_of)?;
-        let mut data = operation.data.clone();
-        bulk::resolve(&mut data, &id_of)?;
+        let (mut action, mut data) = (operation.action.clone()?, operation.body());
+        if !operation.references.is_empty() {
+            action = action.resolved(id_of)?;
+            bulk::resolve(&mut data, &id_of)?;
+        }
         let mut change = read(&self.call, action, data)?;
         if let Change::Create { id, .. } = &mut change {
             *id = promised.get(&index).cloned();
         }
-        if let Some((password, ..)) = change.password() {
-            password.clone_from(&self.passwords[index]);
+        if let Some((place, ..)) = change.password() {
+            *place = password;
         }
         Ok(change)
     }
@@ -232,11 +194,7 @@ impl Bulk {
     fn future_id(&self, tx: &Tx<'_>, index: usize, promised: &Promised) -> Result<String> {
         let operation = &self.request.operations[index];
         // Its own references don't matter for that: what it brings back is found by name or externalId.
-        let change = read(
-            &self.call,
-            operation.action.clone()?,
-            operation.data.clone(),
-        )?;
+        let change = read(&self.call, operation.action.clone()?, operation.body())?;
         change.future_id(tx, &self.call, promised.values())
     }
 
@@ -249,7 +207,7 @@ impl Bulk {
             return Ok(id.clone());
         }
         match &self.results[creator] {
-            Some(Done::Made { id, .. }) => Ok(id.clone()),
+            Some(Done::Made(made)) => Ok(made.id.clone()),
             _ => Err(ScimError::conflict(format!(
                 "{} can't be resolved: operation {}, which was to create it, was refused",
                 bulk::reference(bulk_id),
@@ -288,7 +246,7 @@ impl Bulk {
         self.call.within(
             operation.method.as_deref().unwrap_or("-"),
             format!("{root}/{}", path.trim_start_matches('/')),
-            self.bodies[index].clone().into_bytes(),
+            operation.data.clone().into_bytes(),
         )
     }
 
@@ -297,9 +255,8 @@ impl Bulk {
         let operation = &self.request.operations[index];
         let base = &self.call.base;
         let url = |action: &Action, id: &str| format!("{base}/{}/{id}", action.kind().endpoint());
-        if let (Some(Done::Made { id, .. }), Ok(action)) = (&self.results[index], &operation.action)
-        {
-            return Some(url(action, id));
+        if let (Some(Done::Made(made)), Ok(action)) = (&self.results[index], &operation.action) {
+            return Some(url(action, &made.id));
         }
         if operation.method.as_deref() == Some("POST") {
             return None;
@@ -327,8 +284,8 @@ impl Bulk {
             let operation = &self.request.operations[index];
             let location = self.location(index);
             operations.extend(result.as_ref().map(|done| match done {
-                Done::Made { answer, .. } => {
-                    operation.answer(answer.status, location, answer.etag.clone(), None)
+                Done::Made(made) => {
+                    operation.answer(made.status, location, made.etag.as_deref(), None)
                 }
                 Done::Refused(refusal) => {
                     refused += 1;
@@ -340,7 +297,7 @@ impl Bulk {
         Outcome {
             answer: Answer {
                 status: 200,
-                body: Some(Body::Json(bulk::response(operations))),
+                body: Some(Body::Text(Text::of(&BulkResponse::of(operations)))),
                 ..Answer::default()
             },
             action: words::bulk(tried - refused, refused, all - tried),

@@ -59,7 +59,8 @@ pub fn lost(line: &Exchange) -> Option<&'static str> {
     }
 }
 
-fn speaks_of_password(text: &str) -> bool {
+/// Whether `text` has the word in it; escapes may spell it, too, where it isn't text of ours.
+pub(super) fn speaks_of_password(text: &str) -> bool {
     let word = b"password";
     // Its first letter alone says no to nearly all of them.
     let is_it = |part: &[u8]| part[0] | 0x20 == b'p' && part.eq_ignore_ascii_case(word);

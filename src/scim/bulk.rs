@@ -5,13 +5,16 @@
 
 mod references;
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::ScimError;
 use super::dialect::{check_names, check_schemas};
 use super::member::MEMBERS;
+use super::message::parse_json_but;
 use super::schema::Kind;
 use super::validate::{excerpt, wrong_type};
 use references::{REFERENCE, collect};
@@ -46,10 +49,15 @@ pub struct Operation {
     pub bulk_id: Option<String>,
     /// The entity tag that the resource must have, as in `If-Match`.
     pub version: Option<String>,
-    /// The body as of a single request; null where there is none.
-    pub data: Value,
+    /// The body as of a single request, as JSON text, which is a tenth of what its values would take; empty where there is
+    /// none.
+    pub data: String,
     /// What it asks for, or why that can't be done.
     pub action: Result<Action, ScimError>,
+    /// The bulkIds that it refers to.
+    pub references: BTreeSet<String>,
+    /// Those of them among the members of the group that it creates.
+    members: BTreeSet<String>,
 }
 
 /// What an operation asks for. An id may still be a reference.
@@ -82,7 +90,16 @@ impl BulkRequest {
     ///
     /// # Errors
     /// 400 for what is no BulkRequest, 413 for more than [`MAX_OPERATIONS`] operations.
-    pub fn read(body: Value) -> Result<BulkRequest, ScimError> {
+    pub fn read(body: &[u8]) -> Result<BulkRequest, ScimError> {
+        let operations = RefCell::new((0, vec![]));
+        let body = parse_json_but(body, "Operations", &|operation| {
+            let (found, operations) = &mut *operations.borrow_mut();
+            *found += 1;
+            if *found <= MAX_OPERATIONS {
+                operations.push(Operation::read(operation));
+            }
+        })?;
+        let (found, operations) = operations.into_inner();
         let Value::Object(mut body) = body else {
             return Err(ScimError::invalid_syntax(
                 "the body is not an object where a BulkRequest was expected",
@@ -100,20 +117,19 @@ impl BulkRequest {
                     .ok_or_else(|| wrong_type("failOnErrors", &value, "a whole number above 0"))?,
             ),
         };
-        let operations = match member(&mut body, "Operations") {
-            Value::Array(operations) if !operations.is_empty() => operations,
+        match member(&mut body, "Operations") {
+            Value::Array(_) if found > 0 => {}
             Value::Array(_) => return Err(ScimError::invalid_syntax("Operations is empty")),
             Value::Null => return Err(ScimError::invalid_syntax("Operations is missing")),
             _ => return Err(ScimError::invalid_syntax("Operations is not a list")),
-        };
-        if operations.len() > MAX_OPERATIONS {
-            let found = operations.len();
+        }
+        if found > MAX_OPERATIONS {
             return Err(ScimError::payload_too_large(format!(
                 "the bulk request has {found} operations, which exceeds maxOperations ({MAX_OPERATIONS})"
             )));
         }
         let mut request = BulkRequest {
-            operations: operations.into_iter().map(Operation::read).collect(),
+            operations,
             fail_on_errors,
             creators: HashMap::new(),
         };
@@ -162,14 +178,17 @@ impl BulkRequest {
     /// All operations in the order in which they are to be done: the client's, but for those which others before them
     /// refer to, and which are therefore done earlier (§3.7: "the client's intent is preserved").
     pub fn steps(&self) -> Vec<Step> {
-        let needs = self.operations.iter().map(Operation::references);
-        let mut steps = Order::of(needs.map(|ids| self.creators_of(&ids)).collect());
+        let needs = self
+            .operations
+            .iter()
+            .map(|operation| &operation.references);
+        let mut steps = Order::of(needs.map(|ids| self.creators_of(ids)).collect());
         if steps.iter().all(|step| !step.circular) {
             return steps;
         }
         // Within a circle, the members alone say what comes before what.
-        let members = self.operations.iter().map(Operation::members);
-        let nested = Order::of(members.map(|ids| self.creators_of(&ids)).collect());
+        let members = self.operations.iter().map(|operation| &operation.members);
+        let nested = Order::of(members.map(|ids| self.creators_of(ids)).collect());
         let mut places = vec![(0, false); self.operations.len()];
         for (place, step) in nested.iter().enumerate() {
             for index in &step.operations {
@@ -204,13 +223,21 @@ impl Operation {
             path: None,
             bulk_id: None,
             version: None,
-            data: Value::Null,
+            data: String::new(),
             action: Err(ScimError::invalid_syntax("the operation is not an object")),
+            references: BTreeSet::new(),
+            members: BTreeSet::new(),
         };
-        if let Value::Object(members) = value {
-            operation.action = check_names(&members)
+        if let Value::Object(mut members) = value {
+            let names = check_names(&members);
+            let data = member(&mut members, "data");
+            if !data.is_null() {
+                operation.data = data.to_string();
+            }
+            operation.action = names
                 .and(operation.take(members))
                 .and_then(|()| operation.asked());
+            operation.find_references(&data);
         }
         operation
     }
@@ -223,10 +250,6 @@ impl Operation {
                 "path" => &mut self.path,
                 "bulkid" => &mut self.bulk_id,
                 "version" => &mut self.version,
-                "data" => {
-                    self.data = value;
-                    continue;
-                }
                 _ => continue,
             };
             match value {
@@ -264,7 +287,7 @@ impl Operation {
         if method == "POST" && self.bulk_id.as_deref().is_none_or(str::is_empty) {
             return Err(missing("bulkId, which a POST needs,"));
         }
-        if method != "DELETE" && self.data.is_null() {
+        if method != "DELETE" && self.data.is_empty() {
             return Err(missing("data"));
         }
         match (method, id) {
@@ -287,61 +310,50 @@ impl Operation {
         self.bulk_id.as_deref().filter(|_| creates)
     }
 
-    /// The bulkIds that it refers to.
-    pub fn references(&self) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
+    fn find_references(&mut self, data: &Value) {
         if let Ok(Action::Replace(_, id) | Action::Patch(_, id) | Action::Delete(_, id)) =
             &self.action
         {
-            found.extend(id.strip_prefix(REFERENCE).map(str::to_owned));
+            let id = id.strip_prefix(REFERENCE).map(str::to_owned);
+            self.references.extend(id);
         }
         if !matches!(self.action, Ok(Action::Delete(..))) {
-            collect(&self.data, &mut found);
+            collect(data, &mut self.references);
         }
-        found
-    }
-
-    /// The bulkIds among the members of the group that it creates.
-    fn members(&self) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
         if self.action == Ok(Action::Create(Kind::Group))
-            && let Value::Object(data) = &self.data
+            && let Value::Object(data) = data
         {
             let members = data
                 .iter()
                 .filter(|(key, _)| key.eq_ignore_ascii_case(MEMBERS));
             for (_, value) in members {
-                collect(value, &mut found);
+                collect(value, &mut self.members);
             }
         }
-        found
     }
 
-    /// What it came to, as an element of a BulkResponse's `Operations`. A refusal is its `response` (§3.7.3).
-    pub fn answer(
-        &self,
+    /// Its body.
+    pub fn body(&self) -> Value {
+        // Empty, or what was written here.
+        serde_json::from_str(&self.data).unwrap_or_default()
+    }
+
+    /// What it came to. A refusal is its `response` (§3.7.3).
+    pub fn answer<'a>(
+        &'a self,
         status: u16,
         location: Option<String>,
-        version: Option<String>,
+        version: Option<&'a str>,
         refusal: Option<&ScimError>,
-    ) -> Value {
-        let mut answer = Map::new();
-        let texts = [
-            ("method", self.method.clone()),
-            ("bulkId", self.bulk_id.clone()),
-            ("location", location),
-            ("version", version),
-            ("status", Some(status.to_string())),
-        ];
-        for (name, text) in texts {
-            if let Some(text) = text {
-                answer.insert(name.to_owned(), text.into());
-            }
+    ) -> Answer<'a> {
+        Answer {
+            bulk_id: self.bulk_id.as_deref(),
+            location,
+            method: self.method.as_deref(),
+            response: refusal.map(ScimError::to_json),
+            status: status.to_string(),
+            version,
         }
-        if let Some(refusal) = refusal {
-            answer.insert("response".to_owned(), refusal.to_json());
-        }
-        Value::Object(answer)
     }
 }
 
@@ -387,9 +399,39 @@ pub fn reference(bulk_id: &str) -> String {
     format!("{REFERENCE}{bulk_id}")
 }
 
-/// A BulkResponse of what [`Operation::answer`] gave.
-pub fn response(operations: Vec<Value>) -> Value {
-    json!({ "schemas": [BULK_RESPONSE_URN], "Operations": operations })
+/// A BulkResponse.
+#[derive(Debug, Serialize)]
+pub struct BulkResponse<'a> {
+    schemas: [&'static str; 1],
+    #[serde(rename = "Operations")]
+    operations: Vec<Answer<'a>>,
+}
+
+impl<'a> BulkResponse<'a> {
+    /// One that says this.
+    pub fn of(operations: Vec<Answer<'a>>) -> BulkResponse<'a> {
+        BulkResponse {
+            schemas: [BULK_RESPONSE_URN],
+            operations,
+        }
+    }
+}
+
+/// What an operation came to, as an element of a BulkResponse's `Operations`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bulk_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<Value>,
+    status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
 }
 
 fn member(object: &mut Map<String, Value>, name: &str) -> Value {

@@ -37,8 +37,25 @@ const MAX_DEPTH: usize = 64;
 /// # Errors
 /// 400 `invalidSyntax` with the line and column.
 pub fn parse_json(body: &[u8]) -> Result<Value, ScimError> {
+    parse(body, None)
+}
+
+/// The same without the elements of a list, which are handed to `with` one after the other: that at `key`, in any case, of
+/// the outermost object. What is large is then never whole in memory as values, which take ten times what its text does.
+///
+/// # Errors
+/// As those of [`parse_json`]; some elements may have been handed over by then.
+pub(super) fn parse_json_but(
+    body: &[u8],
+    key: &str,
+    with: &dyn Fn(Value),
+) -> Result<Value, ScimError> {
+    parse(body, Some((key, with)))
+}
+
+fn parse(body: &[u8], apart: Option<Apart<'_>>) -> Result<Value, ScimError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = Strict { depth: 0 }.deserialize(&mut deserializer);
+    let value = Strict { depth: 0, apart }.deserialize(&mut deserializer);
     value
         .and_then(|value| deserializer.end().map(|()| value))
         .map_err(|error| {
@@ -46,24 +63,30 @@ pub fn parse_json(body: &[u8]) -> Result<Value, ScimError> {
         })
 }
 
+/// The key of a list, and to whom its elements are handed.
+type Apart<'a> = (&'a str, &'a dyn Fn(Value));
+
 /// Reads a JSON value at this depth.
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'a> {
     depth: usize,
+    /// Of the outermost value, and of the list at that key.
+    apart: Option<Apart<'a>>,
 }
 
-impl Strict {
-    fn deeper<E: serde::de::Error>(self) -> Result<Strict, E> {
+impl<'a> Strict<'a> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Strict<'a>, E> {
         if self.depth == MAX_DEPTH {
             return Err(E::custom(format!("more than {MAX_DEPTH} levels")));
         }
         Ok(Strict {
             depth: self.depth + 1,
+            apart: None,
         })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -71,7 +94,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,7 +136,10 @@ impl<'de> Visitor<'de> for Strict {
         let inner = self.deeper()?;
         let mut values = Vec::new();
         while let Some(value) = list.next_element_seed(inner)? {
-            values.push(value);
+            match self.apart {
+                Some((_, with)) if self.depth > 0 => with(value),
+                _ => values.push(value),
+            }
         }
         Ok(values.into())
     }
@@ -131,7 +157,9 @@ impl<'de> Visitor<'de> for Strict {
                     excerpt(&key)
                 )));
             }
-            members.insert(key, object.next_value_seed(inner)?);
+            let apart = (self.apart)
+                .filter(|(wanted, _)| self.depth == 0 && key.eq_ignore_ascii_case(wanted));
+            members.insert(key, object.next_value_seed(Strict { apart, ..inner })?);
         }
         Ok(members.into())
     }
