@@ -1,5 +1,7 @@
 //! Passwords: which are good enough, their argon2id hashes, and setting a person's.
 
+use std::cell::RefCell;
+use std::mem::take;
 use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 use std::thread;
 
@@ -73,19 +75,30 @@ fn prepared(password: &str) -> String {
 struct Turns {
     drawn: u64,
     done: u64,
+    /// Kept as long as anybody hashes, for whose turn comes next: fresh memory makes a hash half as long again.
+    idle: Vec<Hasher>,
 }
 
-static TURNS: Mutex<Turns> = Mutex::new(Turns { drawn: 0, done: 0 });
+static TURNS: Mutex<Turns> = Mutex::new(Turns {
+    drawn: 0,
+    done: 0,
+    idle: Vec::new(),
+});
 static TURN_IS_OVER: Condvar = Condvar::new();
 
 /// Runs `hashing` once there is room for it: first come, first served, so that a request with a thousand passwords keeps
 /// nobody from signing in.
-fn in_turn<T>(hashing: impl FnOnce() -> T) -> T {
-    /// Ends the turn also where `hashing` panics.
-    struct Over;
-    impl Drop for Over {
+fn in_turn<T>(hashing: impl FnOnce(&Hasher) -> T) -> T {
+    /// Ends also where `hashing` panics.
+    struct Turn(Hasher);
+    impl Drop for Turn {
         fn drop(&mut self) {
-            TURNS.lock().unwrap_or_else(PoisonError::into_inner).done += 1;
+            let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.done += 1;
+            turns.idle.push(take(&mut self.0));
+            if turns.done == turns.drawn {
+                turns.idle.clear();
+            }
             TURN_IS_OVER.notify_all();
         }
     }
@@ -97,19 +110,20 @@ fn in_turn<T>(hashing: impl FnOnce() -> T) -> T {
             .wait(turns)
             .unwrap_or_else(PoisonError::into_inner);
     }
+    let turn = Turn(turns.idle.pop().unwrap_or_default());
     drop(turns);
-    let _over = Over;
-    hashing()
+    hashing(&turn.0)
 }
 
 /// Argon2 in memory that goes back to the system.
 ///
 /// Left to itself, the crate asks for 19 MiB. The C library keeps what was as large as that for the thread's next hash, for up
 /// to eight threads a core. Only what has more than 32 MiB is always the system's own; of that, what isn't touched costs nothing.
-struct Hasher;
+#[derive(Default)]
+struct Hasher(RefCell<Vec<Block>>);
 
-/// Most blocks of memory that the C library would keep, and one more.
-const KEPT_BLOCKS: usize = 32 * 1024 * 1024 / Block::SIZE + 1;
+/// More blocks of memory than the C library would keep.
+const BLOCKS: usize = 32 * 1024 * 1024 / Block::SIZE + 1;
 
 impl CustomizedPasswordHasher<PasswordHash> for Hasher {
     type Params = Params;
@@ -125,7 +139,10 @@ impl CustomizedPasswordHasher<PasswordHash> for Hasher {
         let algorithm = algorithm.map(Algorithm::try_from).transpose()?;
         let version = version.map(Version::try_from).transpose()?;
         let (algorithm, version) = (algorithm.unwrap_or_default(), version.unwrap_or_default());
-        let mut memory = Vec::with_capacity(params.block_count().max(KEPT_BLOCKS));
+        let mut memory = self.0.borrow_mut();
+        if memory.capacity() < params.block_count() {
+            *memory = Vec::with_capacity(params.block_count().max(BLOCKS));
+        }
         memory.resize(params.block_count(), Block::default());
         let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
         let mut output = [0; Output::MAX_LENGTH];
@@ -134,7 +151,7 @@ impl CustomizedPasswordHasher<PasswordHash> for Hasher {
             password,
             salt,
             output,
-            &mut memory,
+            memory.as_mut_slice(),
         )?;
         Ok(PasswordHash {
             algorithm: algorithm.ident(),
@@ -150,8 +167,8 @@ impl CustomizedPasswordHasher<PasswordHash> for Hasher {
 pub fn hash(password: &str) -> Result<String> {
     let password = prepared(password);
     let salt = try_generate_salt().doing("making a salt")?;
-    match in_turn(|| {
-        Hasher.hash_password_with_params(password.as_bytes(), &salt, Params::default())
+    match in_turn(|hasher| {
+        hasher.hash_password_with_params(password.as_bytes(), &salt, Params::default())
     }) {
         Ok(hash) => Ok(hash.to_string()),
         Err(error) => Err::<String, _>(error.to_string()).doing("hashing a password"),
@@ -169,7 +186,7 @@ pub fn verify(password: &str, stored: Option<&str>) -> Result<bool> {
         source: error.to_string().into(),
     })?;
     let password = prepared(password);
-    let matches = in_turn(|| Hasher.verify_password(password.as_bytes(), &parsed).is_ok());
+    let matches = in_turn(|hasher| hasher.verify_password(password.as_bytes(), &parsed).is_ok());
     Ok(matches && stored.is_some())
 }
 
@@ -203,6 +220,8 @@ pub fn set(
 
 #[cfg(test)]
 mod tests {
+    use argon2::PasswordHasher;
+
     use super::*;
 
     #[test]
@@ -220,6 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_was_used_before_changes_no_hash() {
+        let hasher = Hasher::default();
+        let hash = |params| {
+            hasher.hash_password_with_params(b"four unrelated words", b"8 or more", params)
+        };
+        let first = hash(Params::default()).unwrap();
+        let small = Params::new(64, 3, 2, None).unwrap();
+        hash(small).unwrap();
+        assert_eq!(hash(Params::default()).unwrap(), first);
+        let theirs =
+            Argon2::default().hash_password_with_salt(b"four unrelated words", b"8 or more");
+        assert_eq!(theirs.unwrap(), first);
+    }
+
+    #[test]
     fn a_password_matches_however_its_letters_are_composed_but_not_in_another_case() {
         let stored = hash("Zoe\u{308}\u{a0}ist hier").unwrap();
         assert!(verify("Zo\u{eb} ist hier", Some(&stored)).unwrap());
@@ -233,7 +267,7 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..32 {
                 scope.spawn(|| {
-                    in_turn(|| {
+                    in_turn(|_| {
                         most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
                         thread::yield_now();
                         running.fetch_sub(1, SeqCst);
@@ -243,9 +277,9 @@ mod tests {
         });
         let most = most.into_inner();
         assert!((1..=*AT_ONCE).contains(&most), "{most}");
-        let failed = thread::spawn(|| in_turn(|| panic!("on purpose"))).join();
+        let failed = thread::spawn(|| in_turn(|_| panic!("on purpose"))).join();
         assert!(failed.is_err());
-        assert_eq!(in_turn(|| 7), 7, "a panic ends its turn");
+        assert_eq!(in_turn(|_| 7), 7, "a panic ends its turn");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Bulk requests over HTTP: limits, what the log says, what the brake does. What they answer is in
 //! `data/transcripts/rfc/bulk.http`.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
+use crate::hazards::status;
 use crate::support::Server;
 use crate::tenant::{ScimClient, Tenant, group, run, text, user};
 
@@ -56,6 +59,32 @@ fn a_thousand_operations_are_taken_and_one_more_is_413() {
     let results = send(&mut client, &operations);
     assert!(results.len() == most && statuses(&results).iter().all(|status| status == "201"));
     assert_eq!(client.get("/Users?count=0")["totalResults"], json!(most));
+}
+
+/// As values, all of them at a time would take more than ten times what their text does.
+#[test]
+fn a_bulk_request_takes_the_memory_of_its_text() {
+    let server = Server::start();
+    let mut client = Tenant::create(&server, "contoso").client();
+    let emails: Vec<Value> = (0..60)
+        .map(|n| json!({"value": format!("{n}@example.org"), "type": "work"}))
+        .collect();
+    let mut operations =
+        vec![json!({"method": "DELETE", "path": "/Users/nobody", "bulkId": "none"})];
+    operations.extend((1..1000).map(|n| {
+        let person = user(&format!("u{n}"), json!({"emails": emails}));
+        post("/Users", &n.to_string(), person)
+    }));
+    let mut request = bulk_request(&operations);
+    request["failOnErrors"] = json!(1);
+    let bytes = request.to_string().len();
+
+    fs::write(server.proc("clear_refs"), "5").unwrap();
+    let before = status(&server, "VmRSS");
+    let answer = client.expect(200, "POST", "/Bulk", Some(&request));
+    let grown = status(&server, "VmHWM") - before;
+    assert_eq!(answer["Operations"].as_array().unwrap().len(), 1);
+    assert!(grown < 4 * bytes, "{grown} bytes for a body of {bytes}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::bulk::{bulk_request, post};
+use crate::hazards::{MIB, status};
 use crate::support::Server;
 use crate::tenant::{ScimClient, Tenant, group, patch_op, query_escape, run, text, user};
 
@@ -42,6 +43,25 @@ fn set(password: &str) -> Value {
 
 fn events(server: &Server) -> String {
     run(server, &["events", "--tenant", "acme", "-o", "json"])
+}
+
+/// Each hash takes 19 MiB, which the C library would keep for the thread.
+#[test]
+fn threads_that_hashed_hold_no_memory_for_it() {
+    let server = Server::start();
+    let tenant = Tenant::create(&server, "acme");
+    let mut clients: Vec<ScimClient> = (0..4).map(|_| tenant.client()).collect();
+    let mut create = |round: u32, more: Value| {
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.create("/Users", &user(&format!("u{round}-{n}"), more.clone()));
+        }
+    };
+    create(1, json!({}));
+    let before = status(&server, "VmRSS");
+    create(2, json!({"password": FIRST}));
+    create(3, json!({"password": FIRST}));
+    let grown = status(&server, "VmRSS").saturating_sub(before);
+    assert!(grown < 8 * MIB, "{} MiB more", grown / MIB);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use aws_lc_rs::digest;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::request::{Head, Request, Response};
+use super::request::{Body, Head, Request, Response};
 use super::route::Api;
 use super::{App, auth};
 use crate::error::Result;
@@ -19,6 +19,7 @@ use crate::provision;
 use crate::scim::ScimError;
 use crate::scim::filter::Filter;
 use crate::scim::message;
+use crate::scim::representation::Text;
 use crate::scim::schema::Kind;
 use crate::store::tokens::Scope;
 use crate::store::{Snapshot, TenantId, attributes, people, team_resources as resources};
@@ -58,7 +59,7 @@ fn serve(app: &App, request: &Request, api: &Api) -> Result<Response> {
     let head = &request.head;
     if *api == Api::Document && head.method == "GET" {
         let document = include_bytes!("../../../static/openapi.json");
-        return Ok(reply_with(200, document.to_vec()));
+        return Ok(reply_with(200, document.to_vec().into()));
     }
     let caller = auth::app(app, head)?;
     if *api == Api::Nothing {
@@ -358,23 +359,23 @@ fn single(head: &Head, body: Value, tag: Option<String>) -> Response {
             body: vec![].into(),
         }
     } else {
-        reply_with(200, bytes)
+        reply_with(200, bytes.into())
     };
     response.headers.push(("ETag", tag));
     response
 }
 
 fn reply(status: u16, body: &Value) -> Response {
-    reply_with(status, body.to_string().into_bytes())
+    reply_with(status, Body::Bytes(Text::of(body).into_pieces()))
 }
 
-fn reply_with(status: u16, json: Vec<u8>) -> Response {
+fn reply_with(status: u16, body: Body) -> Response {
     Response {
         status,
         headers: vec![
             ("Content-Type", "application/json".to_owned()),
             ("Cache-Control", "no-store".to_owned()),
         ],
-        body: json.into(),
+        body,
     }
 }
