@@ -1,7 +1,8 @@
 //! What a SCIM request does to a tenant: the only place where `scim` and `store` meet.
 //!
 //! Each function here is one request. What can be done without the database (parsing, validation, the client's
-//! dialect) is done first, on the caller's thread; what depends on stored state is one closure in the writer, so
+//! dialect) is done first, on the caller's thread (but for the operations of a bulk request, which wait for their turn as
+//! text); what depends on stored state is one closure in the writer, so
 //! that a PATCH is never read-modify-write across two transactions. A change, its events and its line in the
 //! provisioning log are committed together; a refusal is rolled back and then logged alone.
 

@@ -471,6 +471,37 @@ mod tests {
         assert!(parse_json("[".repeat(1_000_000).as_bytes()).is_err());
     }
 
+    #[test]
+    fn the_elements_of_one_list_come_apart() {
+        let apart = |body: &str| {
+            let elements = std::cell::RefCell::new(vec![]);
+            let with = |element| elements.borrow_mut().push(element);
+            let rest = parse_json_but(body.as_bytes(), "list", &with);
+            (rest, elements.into_inner())
+        };
+        assert_eq!(
+            apart(r#"{"List":[1,[2],{"list":[3]}],"other":[4]}"#),
+            (
+                Ok(json!({"List": [], "other": [4]})),
+                vec![json!(1), json!([2]), json!({"list": [3]})]
+            )
+        );
+        for body in [
+            r#"[{"list":[1]}]"#,
+            r#"{"list":{"list":[1]}}"#,
+            r#"{"a":{"list":[1]}}"#,
+        ] {
+            assert_eq!(apart(body), (parse_json(body.as_bytes()), vec![]), "{body}");
+        }
+        for body in [r#"{"list":[1,{"a":1,"a":2}]}"#, r#"{"list":[1]"#] {
+            assert_eq!(
+                apart(body),
+                (parse_json(body.as_bytes()), vec![json!(1)]),
+                "{body}"
+            );
+        }
+    }
+
     fn query(pairs: &[(&str, &str)]) -> Result<SearchRequest, ScimError> {
         let pairs: Vec<_> = pairs
             .iter()

@@ -13,7 +13,7 @@ use crate::browser::Browser;
 use crate::forward::Proxy;
 use crate::preload::library;
 use crate::support::Server;
-use crate::tenant::{ScimClient, Tenant, run, text, user};
+use crate::tenant::{ScimClient, Tenant, group, run, text, user};
 
 const KIB: usize = 1024;
 
@@ -286,6 +286,25 @@ fn damage(path: &Path, table: &str) {
         file.write_all_at(&[0xaa; 512], (u64::from(child) - 1) * 4096)
             .unwrap();
     }
+}
+
+/// Members are written as they are read: where one of them can't be, the answer is no half of a list.
+#[test]
+fn a_member_that_cannot_be_read_fails_the_whole_answer() {
+    let server = Server::start();
+    let mut client = Tenant::create(&server, "contoso").client();
+    let people = ["ada", "ben"].map(|name| client.create("/Users", &user(name, json!({}))));
+    let members = people.each_ref().map(|id| json!({"value": id}));
+    let id = client.create("/Groups", &group("SRE", json!({"members": members})));
+    let conn = rusqlite::Connection::open(server.data().join("rollcall.db")).unwrap();
+    let no_text = "UPDATE resource SET display = CAST(x'ff' AS TEXT) WHERE id = ?";
+    conn.execute(no_text, [&people[1]]).unwrap();
+    for path in [format!("/Groups/{id}"), "/Groups".to_owned()] {
+        let refusal = client.expect(500, "GET", &path, None);
+        assert!(text(&refusal["detail"]).contains("request id"), "{refusal}");
+    }
+    let without = client.get(&format!("/Groups/{id}?excludedAttributes=members"));
+    assert_eq!(without["displayName"], "SRE");
 }
 
 #[test]
