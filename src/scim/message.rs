@@ -50,10 +50,10 @@ pub(super) fn parse_json_but(
     key: &str,
     with: &dyn Fn(Value),
 ) -> Result<Value, ScimError> {
-    parse(body, Some((key, with)))
+    parse(body, Some(&(key, with)))
 }
 
-fn parse(body: &[u8], apart: Option<Apart<'_>>) -> Result<Value, ScimError> {
+fn parse(body: &[u8], apart: Option<&Apart<'_>>) -> Result<Value, ScimError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = Strict { depth: 0, apart }.deserialize(&mut deserializer);
     value
@@ -71,7 +71,7 @@ type Apart<'a> = (&'a str, &'a dyn Fn(Value));
 struct Strict<'a> {
     depth: usize,
     /// Of the outermost value, and of the list at that key.
-    apart: Option<Apart<'a>>,
+    apart: Option<&'a Apart<'a>>,
 }
 
 impl<'a> Strict<'a> {

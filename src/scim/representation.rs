@@ -4,7 +4,7 @@
 //! second tree of the same values costs more than all else that a read does, and a group of 100,000 members would be in
 //! memory several times. Anything else takes the long way, [`assemble`] and [`project`], which says what this must be, too.
 
-use std::{fmt, io};
+use std::{fmt, io, mem};
 
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
@@ -138,47 +138,62 @@ struct Shown<'a> {
 /// JSON text in pieces, none of which is large: a long buffer is copied as it grows, and the system's allocator never gives
 /// back as much as it has once seen in one.
 #[derive(Clone, Debug, Default)]
-pub struct Text(Vec<Vec<u8>>);
+pub struct Text {
+    full: Vec<Vec<u8>>,
+    last: Vec<u8>,
+}
 
 impl Text {
     /// A value's text; what is written here can always be written.
     pub fn of(value: &impl Serialize) -> Text {
         let mut text = Text::default();
-        match serde_json::to_writer(&mut text, value) {
-            Ok(()) => text,
-            Err(_) => Text(vec![Value::Null.to_string().into()]),
+        if serde_json::to_writer(&mut text, value).is_err() {
+            text = Text::of(&Value::Null);
         }
+        text
     }
 
     /// Its bytes, in order.
     pub fn into_pieces(self) -> Vec<Vec<u8>> {
-        self.0
+        let mut pieces = self.full;
+        pieces.push(self.last);
+        pieces
+    }
+
+    /// Makes room for so many bytes in the last piece.
+    #[cold]
+    fn make_room(&mut self, bytes: usize) {
+        if self.last.len() + bytes <= PIECE_BYTES {
+            // The first grows, since most texts are short.
+            let room = (self.last.capacity() * 2).clamp(1024, PIECE_BYTES);
+            self.last.reserve_exact(bytes.max(room - self.last.len()));
+        } else {
+            let next = Vec::with_capacity(PIECE_BYTES.max(bytes));
+            self.full.push(mem::replace(&mut self.last, next));
+        }
     }
 }
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A piece ends where a string that was written ends, and so within no character.
-        (self.0.iter()).try_for_each(|piece| f.write_str(&String::from_utf8_lossy(piece)))
+        (self.full.iter().chain([&self.last]))
+            .try_for_each(|piece| f.write_str(&String::from_utf8_lossy(piece)))
     }
 }
 
 impl io::Write for Text {
-    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.0.last_mut() {
-            Some(piece) if piece.len() + bytes.len() <= PIECE_BYTES => {
-                piece.extend_from_slice(bytes);
-            }
-            last => {
-                // The first grows, since most texts are short.
-                let room = last.map_or(128, |_| PIECE_BYTES).max(bytes.len());
-                let mut piece = Vec::with_capacity(room);
-                piece.extend_from_slice(bytes);
-                self.0.push(piece);
-            }
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.last.capacity() - self.last.len() < bytes.len() {
+            self.make_room(bytes.len());
         }
-        Ok(bytes.len())
+        self.last.extend_from_slice(bytes);
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
