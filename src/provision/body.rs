@@ -17,7 +17,7 @@ use crate::scim::member::Link;
 use crate::scim::message::Projection;
 use crate::scim::project;
 use crate::scim::representation::{Links, Representation, Text};
-use crate::scim::resource::Meta;
+use crate::scim::resource::{Content, Document, Meta, Outline};
 use crate::scim::schema::Kind;
 use crate::store::resources::Stored;
 use crate::store::{Snapshot, teams};
@@ -46,8 +46,8 @@ impl Body {
 
 /// A resource with all that its representation is made of.
 #[derive(Clone, Debug)]
-pub struct Shown {
-    stored: Stored,
+pub struct Shown<D = Document> {
+    stored: Stored<D>,
     /// The membership attribute, where it is shown and has a value.
     links: Option<Vec<Link>>,
     projection: Projection,
@@ -55,14 +55,14 @@ pub struct Shown {
     base: String,
 }
 
-impl Shown {
+impl<D: Content> Shown<D> {
     /// Reads what `projection` shows of a resource beside what is stored of it.
     pub(super) fn read(
         snapshot: &Snapshot<'_>,
         call: &Call,
-        stored: Stored,
+        stored: Stored<D>,
         projection: &Projection,
-    ) -> Result<Shown> {
+    ) -> Result<Shown<D>> {
         let links = match stored.kind {
             kind if !shows_links(call, kind, projection) => None,
             Kind::Group => Some(teams::members(snapshot, call.tenant, &stored)?),
@@ -75,10 +75,10 @@ impl Shown {
 
     fn with(
         call: &Call,
-        stored: Stored,
+        stored: Stored<D>,
         projection: &Projection,
         links: Option<Vec<Link>>,
-    ) -> Shown {
+    ) -> Shown<D> {
         Shown {
             stored,
             links,
@@ -113,7 +113,7 @@ impl Shown {
     }
 }
 
-impl Serialize for Shown {
+impl<D: Content> Serialize for Shown<D> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         match &self.links {
             Some(links) => self.write(Some(&|with| links.iter().for_each(with)), serializer),
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A resource as it is to be written.
-    pub(super) fn shown(&'a self, stored: Stored) -> Result<Read<'a>> {
+    pub(super) fn shown(&'a self, stored: Stored<Outline>) -> Result<Read<'a>> {
         let (call, projection) = (self.call, self.projection);
         if stored.kind == Kind::Group && shows_links(call, stored.kind, projection) {
             return Ok(Read {
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn members(&self, group: &Stored, with: &mut dyn FnMut(&Link)) {
+    fn members(&self, group: &Stored<Outline>, with: &mut dyn FnMut(&Link)) {
         let (snapshot, tenant) = (self.snapshot, self.call.tenant);
         if let Err(failure) = teams::each_member(snapshot, tenant, group, |link| with(&link)) {
             self.failure.set(Some(failure));
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
 
 /// A resource whose members are read when it is written.
 pub(super) struct Read<'a> {
-    shown: Shown,
+    shown: Shown<Outline>,
     /// Reads them, where they are shown.
     members: Option<&'a Reader<'a>>,
 }

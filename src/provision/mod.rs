@@ -19,10 +19,12 @@ mod words;
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+
 use crate::error::{Error, Result};
 use crate::scim::message::{self, ListResponse, Projection, SearchRequest};
 use crate::scim::path::AttrPath;
-use crate::scim::resource;
+use crate::scim::resource::{self, Outline};
 use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery};
 use crate::store::place::Start;
@@ -88,7 +90,7 @@ pub fn get(
 ) -> Result<Answer> {
     refusing(store, &call, || {
         let outcome = store.read(|snapshot| {
-            let stored = find(snapshot, call.tenant, &target)?;
+            let stored: Stored<Outline> = find(snapshot, call.tenant, &target)?;
             let action = format!("read {}", words::subject(&stored));
             let subject = Some(stored.id.clone());
             let mut answer = Answer {
@@ -273,7 +275,7 @@ fn listed(
     snapshot: &Snapshot<'_>,
     call: &Call,
     request: &SearchRequest,
-    page: Page,
+    page: Page<Outline>,
     cursors: Option<Cursors>,
 ) -> Result<Body> {
     let reader = Reader::new(snapshot, call, &request.projection);
@@ -288,8 +290,12 @@ fn listed(
     reader.body(&ListResponse::between(beside, page.total, resources))
 }
 
-fn find(snapshot: &Snapshot<'_>, tenant: TenantId, target: &Target) -> Result<Stored> {
-    resources::get(snapshot, tenant, target.kind, &target.id)?.ok_or_else(|| {
+fn find<D: DeserializeOwned>(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    target: &Target,
+) -> Result<Stored<D>> {
+    resources::by_id(snapshot, tenant, target.kind, &target.id)?.ok_or_else(|| {
         ScimError::not_found(format!(
             "there is no {} with id {:?}",
             target.kind.as_str(),
@@ -326,7 +332,7 @@ fn shown(
 }
 
 /// A resource's URL.
-fn location(call: &Call, stored: &Stored) -> String {
+fn location<D>(call: &Call, stored: &Stored<D>) -> String {
     format!("{}/{}/{}", call.base, stored.kind.endpoint(), stored.id)
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::membership::Delta;
 use crate::scim::message::SearchRequest;
-use crate::scim::resource;
+use crate::scim::resource::{self, Content};
 use crate::scim::schema::Kind;
 use crate::store::resources::Stored;
 
@@ -32,8 +32,10 @@ fn is_active(stored: &Stored) -> bool {
 }
 
 /// `user ana@contoso.example`, `team SRE`.
-pub(super) fn subject(stored: &Stored) -> String {
-    let name = resource::name_of(&stored.document, stored.kind.resource_type());
+pub(super) fn subject<D: Content>(stored: &Stored<D>) -> String {
+    let name = stored.document.member(stored.kind.name_attribute());
+    let name = name.map(D::value);
+    let name = name.as_deref().and_then(Value::as_str).unwrap_or_default();
     match stored.kind {
         Kind::User => format!("user {name}"),
         Kind::Group => format!("team {name}"),

@@ -27,33 +27,38 @@ pub fn project(
     shown
 }
 
-/// What is shown of an attribute's value.
-pub(super) enum Selected<'a> {
+/// How much is shown of an attribute's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
     /// All of it.
-    Whole(&'a Value),
-    /// What is left of it.
-    Part(Value),
+    Whole,
+    /// Not all that it may have.
+    Part,
+    /// None of it.
+    Nothing,
 }
 
-/// What [`project`] shows of the top-level attribute `key` where nothing is selected.
-pub(super) fn by_default<'a>(
-    key: &str,
-    value: &'a Value,
-    resource_type: &ResourceType,
-) -> Option<Selected<'a>> {
+/// How much [`project`] shows of the top-level attribute `key` where nothing is selected.
+pub(super) fn by_default(key: &str, resource_type: &ResourceType) -> Extent {
     let (returned, children) = described(key, resource_type);
     if !matches!(returned, Returned::Default | Returned::Always) {
-        return None;
+        Extent::Nothing
+    } else if children.iter().all(is_by_default) {
+        Extent::Whole
+    } else {
+        Extent::Part
     }
-    if children.iter().all(is_by_default) {
-        return Some(Selected::Whole(value));
-    }
+}
+
+/// What [`project`] leaves of an attribute that is shown in [part](Extent::Part).
+pub(super) fn part(key: &str, value: Value, resource_type: &ResourceType) -> Option<Value> {
+    let (returned, children) = described(key, resource_type);
     let everything = Selection {
         only: None,
         without: Vec::new(),
         written: Vec::new(),
     };
-    show(value.clone(), returned, children, &everything).map(Selected::Part)
+    show(value, returned, children, &everything)
 }
 
 /// When the top-level attribute or extension `key` is returned, and what it consists of.

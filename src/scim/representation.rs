@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::member::Link;
 use super::message::Projection;
-use super::project::{Selected, by_default, is_by_default, project};
-use super::resource::{Document, Meta, assemble};
+use super::project::{Extent, by_default, is_by_default, part, project};
+use super::resource::{Content, Document, Meta, assemble};
 use super::schema::{Attribute, ResourceType};
 
 /// Most bytes of a piece of a [`Text`].
@@ -23,9 +23,9 @@ pub type Links<'a> = &'a dyn Fn(&mut dyn FnMut(&Link));
 
 /// What an answer shows of a resource.
 #[derive(Clone, Copy)]
-pub struct Representation<'a> {
+pub struct Representation<'a, D> {
     /// As stored.
-    pub document: &'a Document,
+    pub document: &'a D,
     /// What the service provider adds.
     pub meta: &'a Meta<'a>,
     /// The membership attribute, where it is shown and has a value; a Group's has one always, which may be empty.
@@ -36,7 +36,7 @@ pub struct Representation<'a> {
     pub resource_type: &'a ResourceType,
 }
 
-impl Representation<'_> {
+impl<D: Content> Representation<'_, D> {
     /// Whether all is shown that is returned by default, and nothing can be withheld.
     fn is_plain(&self) -> bool {
         *self.projection == Projection::default()
@@ -50,30 +50,32 @@ impl Representation<'_> {
             links(&mut |link| values.push(link.to_json(self.meta.base)));
             values
         });
-        let resource = assemble(
-            self.document.clone(),
-            self.meta,
-            membership,
-            self.resource_type,
-        );
+        let member = |(key, value): (&String, _)| (key.clone(), D::value(value).into_owned());
+        let document = self.document.members().map(member).collect();
+        let resource = assemble(document, self.meta, membership, self.resource_type);
         project(resource, self.projection, self.resource_type)
     }
 }
 
-impl Serialize for Representation<'_> {
+impl<D: Content> Serialize for Representation<'_, D> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !self.is_plain() {
             return self.assembled().serialize(serializer);
         }
         let resource_type = self.resource_type;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("schemas", &resource_type.schemas_of(self.document))?;
+        let keys = self.document.members().map(|(key, _)| key);
+        map.serialize_entry("schemas", &resource_type.schemas_of(keys))?;
         map.serialize_entry("id", self.meta.id)?;
-        for (key, value) in self.document {
-            match by_default(key, value, resource_type) {
-                Some(Selected::Whole(value)) => map.serialize_entry(key, value)?,
-                Some(Selected::Part(value)) => map.serialize_entry(key, &value)?,
-                None => {}
+        for (key, value) in self.document.members() {
+            match by_default(key, resource_type) {
+                Extent::Whole => map.serialize_entry(key, value)?,
+                Extent::Part => {
+                    if let Some(value) = part(key, D::value(value).into_owned(), resource_type) {
+                        map.serialize_entry(key, &value)?;
+                    }
+                }
+                Extent::Nothing => {}
             }
         }
         let name = self.meta.kind.membership_attribute();
@@ -208,6 +210,7 @@ mod tests {
 
     use super::*;
     use crate::scim::declare::Schemas;
+    use crate::scim::resource::Outline;
     use crate::scim::schema::{Kind, Returned};
 
     fn document(value: Value) -> Document {
@@ -238,8 +241,20 @@ mod tests {
             resource_type,
         };
         assert!(representation.is_plain());
-        let written: Value = serde_json::from_str(&Text::of(&representation).to_string()).unwrap();
+        let text = Text::of(&representation).to_string();
+        let written: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(written, Value::Object(representation.assembled()));
+        let stored = serde_json::to_string(of).unwrap();
+        let outline: Outline = serde_json::from_str(&stored).unwrap();
+        let outlined = Representation {
+            document: &outline,
+            meta: representation.meta,
+            links: representation.links,
+            projection: representation.projection,
+            resource_type,
+        };
+        assert_eq!(Text::of(&outlined).to_string(), text);
+        assert_eq!(outlined.assembled(), representation.assembled());
     }
 
     fn people() -> Vec<Document> {

@@ -4,9 +4,13 @@
 //! names, values byte for byte, extension objects under their URN. It never holds `schemas`, `id`, `meta`, nor the
 //! membership attribute (`members` of a Group, `groups` of a User): [`assemble`] adds those.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use caseless::Caseless;
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use unicode_normalization::UnicodeNormalization;
 
@@ -15,6 +19,57 @@ use super::stored::withhold;
 
 /// A JSON object of attributes.
 pub type Document = Map<String, Value>;
+
+/// A document of which each value is still the text that it was stored as: most are only shown, and never looked into.
+pub type Outline = BTreeMap<String, Box<RawValue>>;
+
+/// A [`Document`], or the [`Outline`] of one.
+pub trait Content {
+    /// Its attributes and extensions.
+    type Value: Serialize;
+
+    /// By their keys, in order.
+    fn members(&self) -> impl Iterator<Item = (&String, &Self::Value)>;
+
+    /// What is behind a key.
+    fn member(&self, key: &str) -> Option<&Self::Value>;
+
+    /// Looks into a value.
+    fn value(value: &Self::Value) -> Cow<'_, Value>;
+}
+
+impl Content for Document {
+    type Value = Value;
+
+    fn members(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.iter()
+    }
+
+    fn member(&self, key: &str) -> Option<&Value> {
+        self.get(key)
+    }
+
+    fn value(value: &Value) -> Cow<'_, Value> {
+        Cow::Borrowed(value)
+    }
+}
+
+impl Content for Outline {
+    type Value = Box<RawValue>;
+
+    fn members(&self) -> impl Iterator<Item = (&String, &Box<RawValue>)> {
+        self.iter()
+    }
+
+    fn member(&self, key: &str) -> Option<&Box<RawValue>> {
+        self.get(key)
+    }
+
+    fn value(value: &Box<RawValue>) -> Cow<'_, Value> {
+        // It was read as JSON before, and is.
+        Cow::Owned(serde_json::from_str(value.get()).unwrap_or_default())
+    }
+}
 
 /// The attribute that decides a user's role; see [`settle_role_name`].
 pub(super) const ROLE_NAME: &str = "roleName";
@@ -68,7 +123,7 @@ pub fn assemble(
 ) -> Document {
     let mut resource = document;
     withhold(&mut resource, resource_type);
-    let schemas = resource_type.schemas_of(&resource).into();
+    let schemas = resource_type.schemas_of(resource.keys()).into();
     resource.insert("schemas".to_owned(), schemas);
     resource.insert("id".to_owned(), meta.id.into());
     resource.insert("meta".to_owned(), json!(meta));

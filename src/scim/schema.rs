@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declare::{Declaration, Schemas};
 use super::path::AttrPath;
-use super::resource::{Document, ROLE_NAME, is_extension_of, is_urn};
+use super::resource::{ROLE_NAME, is_extension_of, is_urn};
 
 /// The core User schema's URN (RFC 7643 §4.1).
 pub const USER_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
@@ -229,9 +229,9 @@ impl ResourceType {
             .or_else(|| find(&self.common, name))
     }
 
-    /// `schemas` of a resource: the core one, and each extension that it has an object of, known or not.
-    pub fn schemas_of<'a>(&'a self, document: &'a Document) -> Vec<&'a str> {
-        let extensions = document.keys().filter(|key| is_urn(key));
+    /// `schemas` of a resource with these keys: the core one, and each extension that it has an object of, known or not.
+    pub fn schemas_of<'a>(&'a self, keys: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+        let extensions = keys.filter(|key| is_urn(key));
         (std::iter::once(self.core.id.as_str()))
             .chain(extensions.map(String::as_str))
             .collect()

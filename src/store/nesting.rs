@@ -57,7 +57,11 @@ pub fn teams_above(snapshot: &Snapshot<'_>, tenant: TenantId, team: &Stored) -> 
 }
 
 /// The live teams that a user is in by way of others alone, oldest first.
-pub fn inherited(snapshot: &Snapshot<'_>, tenant: TenantId, user: &Stored) -> Result<Vec<Link>> {
+pub fn inherited<D>(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    user: &Stored<D>,
+) -> Result<Vec<Link>> {
     let above = above(
         "SELECT own.team AS part FROM team_member AS own CROSS JOIN resource AS direct ON direct.row = own.team
          WHERE own.member = ?1 AND direct.deleted_at IS NULL",

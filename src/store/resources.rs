@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use aws_lc_rs::rand;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::column::{Json, Millis};
@@ -22,7 +23,7 @@ use crate::scim::schema::{Kind, ResourceType};
 
 /// A live resource as stored.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
+pub struct Stored<D = Document> {
     /// Row number, for joins.
     pub row: i64,
     /// Of which resource type.
@@ -30,7 +31,7 @@ pub struct Stored {
     /// The SCIM id.
     pub id: String,
     /// What the client said of it.
-    pub document: Document,
+    pub document: D,
     /// meta.created.
     pub created: Timestamp,
     /// meta.lastModified.
@@ -58,11 +59,11 @@ pub struct Query<'a> {
 
 /// One page of a search.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct Page<D = Document> {
     /// How many there are on all pages.
     pub total: u64,
     /// Those on this page.
-    pub resources: Vec<Stored>,
+    pub resources: Vec<Stored<D>>,
     /// Where the next page begins, if there is one.
     pub next: Option<Start>,
     /// Where the page before ends, if there is one; only where this one begins or ends at a place.
@@ -85,7 +86,7 @@ pub(super) const COUNT: &str =
 
 pub(super) const COLUMNS: &str = "row, kind, id, document, created, last_modified, version";
 
-pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Stored> {
+pub(super) fn from_row<D: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<Stored<D>> {
     Ok(Stored {
         row: row.get(0)?,
         kind: row.get(1)?,
@@ -226,6 +227,16 @@ pub fn get(
     kind: Kind,
     id: &str,
 ) -> Result<Option<Stored>> {
+    by_id(snapshot, tenant, kind, id)
+}
+
+/// The same with its document as it is wanted: to be shown, an [`Outline`](crate::scim::resource::Outline) will do.
+pub fn by_id<D: DeserializeOwned>(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    kind: Kind,
+    id: &str,
+) -> Result<Option<Stored<D>>> {
     snapshot
         .conn
         .prepare_cached(&format!(
@@ -269,6 +280,14 @@ pub fn by_external_id(
 
 /// A live one by row number.
 pub fn by_row(snapshot: &Snapshot<'_>, tenant: TenantId, row: i64) -> Result<Option<Stored>> {
+    at_row(snapshot, tenant, row)
+}
+
+pub(super) fn at_row<D: DeserializeOwned>(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    row: i64,
+) -> Result<Option<Stored<D>>> {
     snapshot
         .conn
         .prepare_cached(&format!(
@@ -442,7 +461,11 @@ pub fn count(snapshot: &Snapshot<'_>, tenant: TenantId, kind: Kind) -> Result<u6
 }
 
 /// One page, in a stable order: by age, or by `sort_by` and then by age.
-pub fn search(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Result<Page> {
+pub fn search<D: DeserializeOwned>(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    query: &Query<'_>,
+) -> Result<Page<D>> {
     search::run(snapshot, tenant, query)
 }
 

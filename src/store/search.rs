@@ -8,12 +8,13 @@ mod list;
 mod order;
 
 use rusqlite::params_from_iter;
+use serde::de::DeserializeOwned;
 
 use self::order::Order;
 use super::attributes::schemas;
 use super::filter::{self, Params, Translation};
 use super::place::{Place, Start};
-use super::resources::{self, Page, Query, Stored, by_row};
+use super::resources::{self, Page, Query, Stored, at_row, by_row};
 use super::{Snapshot, TenantId};
 use crate::error::{Doing, Result};
 use crate::scim::declare::Schemas;
@@ -21,7 +22,11 @@ use crate::scim::filter::Filter;
 use crate::scim::schema::Kind;
 
 /// See [`resources::search`](super::resources::search).
-pub fn run(snapshot: &Snapshot<'_>, tenant: TenantId, query: &Query<'_>) -> Result<Page> {
+pub fn run<D: DeserializeOwned>(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    query: &Query<'_>,
+) -> Result<Page<D>> {
     let total = || {
         let count = |kind: &Kind| resources::count(snapshot, tenant, *kind);
         query.kinds.iter().map(count).sum::<Result<u64>>()
@@ -80,18 +85,18 @@ impl Found {
         })
     }
 
-    fn page(
+    fn page<D: DeserializeOwned>(
         mut self,
         snapshot: &Snapshot<'_>,
         tenant: TenantId,
         query: &Query<'_>,
         total: u64,
-    ) -> Result<Page> {
+    ) -> Result<Page<D>> {
         if query.start.is_backward() {
             self.places.reverse();
             std::mem::swap(&mut self.more, &mut self.behind);
         }
-        let read = |place: &Place| by_row(snapshot, tenant, place.row).transpose();
+        let read = |place: &Place| at_row(snapshot, tenant, place.row).transpose();
         let resources = self.places.iter().filter_map(read).collect::<Result<_>>()?;
         let last = self.places.last().filter(|_| self.more).cloned();
         let first = self.places.first().filter(|_| self.behind).cloned();

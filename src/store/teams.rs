@@ -54,17 +54,21 @@ fn each(
 }
 
 /// The live members of a Group, in the order in which they were created.
-pub fn members(snapshot: &Snapshot<'_>, tenant: TenantId, group: &Stored) -> Result<Vec<Link>> {
+pub fn members<D>(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    group: &Stored<D>,
+) -> Result<Vec<Link>> {
     let mut members = vec![];
     each_member(snapshot, tenant, group, |member| members.push(member))?;
     Ok(members)
 }
 
 /// The same one after the other, for whoever doesn't need them all at a time: there may be very many.
-pub fn each_member(
+pub fn each_member<D>(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
-    group: &Stored,
+    group: &Stored<D>,
     with: impl FnMut(Link),
 ) -> Result<()> {
     each(
@@ -95,7 +99,11 @@ pub fn parts(snapshot: &Snapshot<'_>, tenant: TenantId, group: &Stored) -> Resul
 }
 
 /// The live Groups that a User or Group is a member of itself, in the order in which they were created.
-pub fn groups_of(snapshot: &Snapshot<'_>, tenant: TenantId, member: &Stored) -> Result<Vec<Link>> {
+pub fn groups_of<D>(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    member: &Stored<D>,
+) -> Result<Vec<Link>> {
     links(
         snapshot,
         &format!(
@@ -109,10 +117,10 @@ pub fn groups_of(snapshot: &Snapshot<'_>, tenant: TenantId, member: &Stored) -> 
 }
 
 /// All live Groups that a User is in, each once: those of [`groups_of`], then those by way of others.
-pub fn all_groups_of(
+pub fn all_groups_of<D>(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
-    user: &Stored,
+    user: &Stored<D>,
 ) -> Result<Vec<Link>> {
     let mut groups = groups_of(snapshot, tenant, user)?;
     if !groups.is_empty() {

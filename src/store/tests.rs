@@ -16,6 +16,7 @@ use super::{Tx, attributes, connection, nesting, teams};
 use crate::access::roles::RoleId;
 use crate::scim::declare::Declaration;
 use crate::scim::filter::Filter;
+use crate::scim::resource::Document;
 use crate::scim::schema::Kind;
 
 const USERS: i64 = 100_000;
@@ -114,7 +115,7 @@ fn with_100_000_users_and_members_nothing_common_walks_through_them() {
             start: Start::Offset(0),
             limit: 10,
         };
-        let page = resources::search(&tx, tenant, &query);
+        let page = resources::search::<Document>(&tx, tenant, &query);
         assert_eq!(
             page.unwrap_or_else(|error| panic!("{filter}: {error}"))
                 .total,
@@ -285,7 +286,7 @@ fn an_index_changes_nothing_but_the_way() {
         };
         let page = fixture
             .store
-            .read(|snapshot| resources::search(snapshot, tenant, &query));
+            .read(|snapshot| resources::search::<Document>(snapshot, tenant, &query));
         let names: Vec<Value> = (page.unwrap().resources.iter())
             .map(|stored| stored.document["userName"].clone())
             .collect();

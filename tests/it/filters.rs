@@ -150,7 +150,7 @@ fn sql_finds_whom_the_table_says() {
             limit: 100,
         };
         let page = store
-            .read(|snapshot| resources::search(snapshot, tenant, &query))
+            .read(|snapshot| resources::search::<Document>(snapshot, tenant, &query))
             .unwrap();
         assert_eq!(page.total, page.resources.len() as u64);
         let is_found = |person: &Document| {

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::scim::filter::Filter;
+use crate::scim::resource::Document;
 use crate::scim::schema::Kind;
 use crate::store::fixture::{Fixture, at, fixture};
 use crate::store::place::Start;
@@ -209,7 +210,7 @@ impl Life {
                 assert_eq!(count_people(snapshot, tenant, stored, u64::MAX)?, count);
                 assert_eq!(count_people(snapshot, tenant, stored, 1)?, count.min(1));
                 let filter = Filter::parse(&format!("groups.value eq \"{}\"", stored.id)).unwrap();
-                let page = resources::search(snapshot, tenant, &query(&filter))?;
+                let page = resources::search::<Document>(snapshot, tenant, &query(&filter))?;
                 let found = page.resources.into_iter().map(|user| user.id);
                 assert_eq!(found.collect::<BTreeSet<_>>(), people, "{filter}");
                 let listed = people::list(snapshot, tenant, None, Some(&stored.id), (0, 100))?;

@@ -30,7 +30,7 @@ fn found(fixture: &Fixture, filter: &str) -> Vec<String> {
     };
     let page = fixture
         .store
-        .read(|snapshot| search(snapshot, fixture.tenant, &query))
+        .read(|snapshot| search::<Document>(snapshot, fixture.tenant, &query))
         .unwrap();
     page.resources.into_iter().map(|stored| stored.id).collect()
 }

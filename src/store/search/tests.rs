@@ -98,7 +98,7 @@ fn assembled(fixture: &Fixture) -> Vec<(Kind, Document)> {
     let tenant = fixture.tenant;
     let read = fixture.store.read(|snapshot| {
         let mut all = Vec::new();
-        for stored in resources::search(snapshot, tenant, &everything(&Kind::ALL))?.resources {
+        for stored in resources::search::<Document>(snapshot, tenant, &everything(&Kind::ALL))?.resources {
             let links = match stored.kind {
                 Kind::User => teams::all_groups_of(snapshot, tenant, &stored)?,
                 Kind::Group => teams::members(snapshot, tenant, &stored)?,
@@ -133,7 +133,7 @@ fn assembled(fixture: &Fixture) -> Vec<(Kind, Document)> {
 fn found(fixture: &Fixture, query: &Query<'_>) -> (u64, Vec<String>) {
     let page = fixture
         .store
-        .read(|snapshot| resources::search(snapshot, fixture.tenant, query))
+        .read(|snapshot| resources::search::<Document>(snapshot, fixture.tenant, query))
         .unwrap();
     (
         page.total,
@@ -521,7 +521,7 @@ fn a_filter_too_long_to_be_printed_again_is_refused_in_words() {
     };
     let error = fixture
         .store
-        .read(|snapshot| resources::search(snapshot, fixture.tenant, &query))
+        .read(|snapshot| resources::search::<Document>(snapshot, fixture.tenant, &query))
         .unwrap_err();
     assert!(matches!(error, crate::error::Error::Scim(_)), "{error}");
 }

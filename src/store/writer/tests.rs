@@ -6,6 +6,7 @@ use super::*;
 use crate::error::Error;
 use crate::scim::ScimError;
 use crate::scim::filter::Filter;
+use crate::scim::resource::Document;
 use crate::scim::schema::Kind;
 use crate::store::fixture::{at, document, exchange, fixture};
 use crate::store::{Store, TenantId, exchanges, place, resources, roles, tenants};
@@ -34,7 +35,7 @@ fn total(store: &Store, tenant: TenantId) -> u64 {
         limit: 0,
     };
     store
-        .read(|snapshot| resources::search(snapshot, tenant, &query))
+        .read(|snapshot| resources::search::<Document>(snapshot, tenant, &query))
         .unwrap()
         .total
 }

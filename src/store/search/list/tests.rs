@@ -13,6 +13,7 @@ use super::{BLOCKS, FORWARD};
 use crate::scim::declare::Schemas;
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
+use crate::scim::resource::Document;
 use crate::scim::schema::Kind;
 use crate::store::fixture::{COUNT, Fixture, at, document, fixture};
 use crate::store::place::Start;
@@ -114,7 +115,7 @@ impl World {
     fn page(&self, query: &Query<'_>) -> Page {
         FIXTURE
             .store
-            .read(|snapshot| resources::search(snapshot, self.tenant, query))
+            .read(|snapshot| resources::search::<Document>(snapshot, self.tenant, query))
             .unwrap()
     }
 }
@@ -288,7 +289,7 @@ fn the_last_page_of_a_long_list_costs_about_what_the_first_does() {
             for sql in &texts {
                 counted(sql);
             }
-            let page = resources::search(snapshot, fixture.tenant, &query)?;
+            let page = resources::search::<Document>(snapshot, fixture.tenant, &query)?;
             assert_eq!(page.total, u64::from(COUNT));
             assert_eq!(page.resources.len(), 100, "at {offset}");
             Ok(texts.iter().map(|sql| counted(sql)).sum::<i32>())
@@ -325,7 +326,7 @@ fn a_sorted_page_begins_in_the_index() {
     };
     let page = |query: &Query<'_>| {
         let page = |snapshot: &crate::store::Snapshot<'_>| {
-            resources::search(snapshot, fixture.tenant, query)
+            resources::search::<Document>(snapshot, fixture.tenant, query)
         };
         fixture.store.read(page).unwrap()
     };
