@@ -1,7 +1,9 @@
 //! The pool of reading connections.
 
+use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use rusqlite::Connection;
 
@@ -9,8 +11,12 @@ use super::transaction::Transaction;
 use super::{Snapshot, connection};
 use crate::error::{Doing, Result};
 
-/// More would only contend for the processor; a question takes microseconds.
-const MAX_CONNECTIONS: usize = 8;
+/// Most connections. More would only contend for the processor, since a question takes microseconds, and each keeps pages in
+/// memory for itself. At least four, lest a long question or two keep the short ones waiting.
+static MAX_CONNECTIONS: LazyLock<usize> = LazyLock::new(|| {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    (2 * cores).clamp(4, 8)
+});
 
 /// Connections, opened when first needed.
 #[derive(Debug)]
@@ -50,7 +56,7 @@ impl Readers {
     }
 
     fn borrow(&self) -> Result<Loan<'_>> {
-        let full = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= MAX_CONNECTIONS;
+        let full = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= *MAX_CONNECTIONS;
         let mut pool = self
             .returned
             .wait_while(self.pool(), full)
@@ -121,7 +127,7 @@ mod tests {
     #[test]
     fn a_panicking_question_gives_its_connection_back_without_a_transaction() {
         let fixture = fixture();
-        for _ in 0..MAX_CONNECTIONS + 1 {
+        for _ in 0..*MAX_CONNECTIONS + 1 {
             let question = |snapshot: &Snapshot<'_>| -> Result<()> {
                 tenants::list(snapshot)?;
                 panic!("on purpose")
@@ -141,11 +147,11 @@ mod tests {
         let fixture = fixture();
         let store = &fixture.store;
         std::thread::scope(|scope| {
-            for _ in 0..4 * MAX_CONNECTIONS {
+            for _ in 0..4 * *MAX_CONNECTIONS {
                 scope.spawn(|| assert_eq!(store.read(tenants::list).unwrap().len(), 1));
             }
         });
-        assert!(store.readers.pool().open <= MAX_CONNECTIONS);
+        assert!(store.readers.pool().open <= *MAX_CONNECTIONS);
     }
 
     #[test]
