@@ -22,8 +22,8 @@ use super::render::{Form, Stamp, file_of, long_body_of, render};
 use super::request::{Ends, Head, Request, Response, attribute};
 use super::wire::{End, Wire};
 
-/// How many bytes one read asks for.
-const READ_BYTES: usize = 16 * 1024;
+/// How many bytes one read asks for. They are zeroed before each, so no more than most requests have.
+const READ_BYTES: usize = 4 * 1024;
 /// How many bytes of a file are sent at a time.
 const FILE_BYTES: usize = 64 * 1024;
 /// The most bytes that are read and thrown away after a last answer.
