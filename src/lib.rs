@@ -10,6 +10,7 @@ pub mod check;
 pub mod cli;
 pub mod error;
 pub mod http;
+pub mod id;
 pub mod manage;
 pub mod outgoing;
 pub mod provision;

@@ -4,6 +4,8 @@
 //! ends, because that is how requests are smuggled past a proxy. `connection` reads the bytes and
 //! adds what the bytes can't tell: who asks, and when.
 
+use std::mem::MaybeUninit;
+
 use super::limits::Limits;
 
 /// Why the loop answers by itself, without asking the handler for more than the answer's form.
@@ -93,9 +95,9 @@ pub fn parse_head(bytes: &[u8], limits: &Limits) -> Result<Option<(ParsedHead, u
             "a line of the request's head ends without a carriage return",
         ));
     }
-    let mut fields = vec![httparse::EMPTY_HEADER; limits.headers];
-    let mut request = httparse::Request::new(&mut fields);
-    match request.parse(head) {
+    let mut fields = vec![MaybeUninit::uninit(); limits.headers];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, &mut fields) {
         Ok(httparse::Status::Complete(used)) if Some(used) == end => {
             Ok(Some((check(&request)?, blank + used)))
         }

@@ -9,6 +9,7 @@ use tiny_http::StatusCode;
 use uuid::Uuid;
 
 use super::request::{Body, Response};
+use crate::id;
 
 /// When a request began, and its name in the log and in X-Request-Id.
 pub(super) struct Stamp {
@@ -25,11 +26,12 @@ impl Stamp {
         reason = "this is where a request's now comes from"
     )]
     pub(super) fn now() -> Stamp {
-        let request_id = Uuid::now_v7().to_string();
+        let now = Timestamp::now();
         Stamp {
-            request_id,
+            // Else one that asks the system for random bits, up to twice.
+            request_id: id::fresh(now).unwrap_or_else(|_| Uuid::now_v7().to_string()),
             started: Instant::now(),
-            now: Timestamp::now(),
+            now,
         }
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::archive::ROLLCALL;
 use super::{roles, sessions as endings};
 use crate::error::Result;
+use crate::id;
 use crate::scim::dialect;
 use crate::scim::resource::Document;
 use crate::scim::schema::Kind;
@@ -288,7 +289,7 @@ fn create(
     if resources::taken(tx, tenant, Kind::User, &document, None)?.is_some() {
         return Ok(Err(Denied::NameTaken));
     }
-    let id = resources::fresh_id(tx.now)?;
+    let id = id::fresh(tx.now)?;
     let user = roles::insert_user(tx, tenant, ROLLCALL, id, document)?;
     let who = (connection.issuer.as_str(), claims.subject.as_str());
     link(tx, tenant, &user, who, "created")?;

@@ -10,6 +10,7 @@ use super::exchange::Outcome;
 use super::membership::{self, Delta};
 use super::{Answer, Call, Target, find, me, names_version, password, shown, words};
 use crate::error::Result;
+use crate::id;
 use crate::manage::{archive, attributes, linking, roles, sessions, undo};
 use crate::scim::dialect::{self, Incoming};
 use crate::scim::member::{self, MemberChange};
@@ -184,7 +185,7 @@ impl Change {
         {
             return Ok(archived.stored.id);
         }
-        resources::fresh_id(tx.now)
+        id::fresh(tx.now)
     }
 }
 
@@ -341,7 +342,7 @@ fn insert(
     id: Option<String>,
     document: Document,
 ) -> Result<Stored> {
-    let id = id.map_or_else(|| resources::fresh_id(tx.now), Ok)?;
+    let id = id.map_or_else(|| id::fresh(tx.now), Ok)?;
     if kind == Kind::User {
         return roles::insert_user(tx, call.tenant, &call.actor(), id, document);
     }

@@ -31,6 +31,8 @@ struct Pool {
     idle: Vec<Connection>,
     /// Idle and lent ones.
     open: usize,
+    /// How many wait for one: to wake nobody is a system call, too.
+    awaited: usize,
 }
 
 impl Readers {
@@ -57,10 +59,12 @@ impl Readers {
 
     fn borrow(&self) -> Result<Loan<'_>> {
         let full = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= *MAX_CONNECTIONS;
-        let mut pool = self
-            .returned
-            .wait_while(self.pool(), full)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.pool();
+        if full(&mut pool) {
+            pool.awaited += 1;
+            pool = (self.returned.wait_while(pool, full)).unwrap_or_else(PoisonError::into_inner);
+            pool.awaited -= 1;
+        }
         if let Some(conn) = pool.idle.pop() {
             return Ok(Loan {
                 readers: self,
@@ -99,7 +103,9 @@ impl Drop for Loan<'_> {
             Some(conn) => pool.idle.push(conn),
             None => pool.open -= 1,
         }
-        self.readers.returned.notify_one();
+        if pool.awaited > 0 {
+            self.readers.returned.notify_one();
+        }
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use aws_lc_rs::rand;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
@@ -16,6 +15,7 @@ use super::place::Start;
 use super::{Snapshot, TenantId, Tx, attributes, search};
 use crate::access::roles::RoleId;
 use crate::error::{Doing, Result};
+use crate::id;
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
 use crate::scim::resource::{Document, fold};
@@ -136,7 +136,7 @@ pub fn external_id(document: &Document) -> Option<&str> {
 
 /// Inserts, version 1, `created` = `last_modified` = `tx.now`, under a fresh id and without a role.
 pub fn insert(tx: &Tx<'_>, tenant: TenantId, kind: Kind, document: Document) -> Result<Stored> {
-    insert_as(tx, tenant, kind, fresh_id(tx.now)?, None, document)
+    insert_as(tx, tenant, kind, id::fresh(tx.now)?, None, document)
 }
 
 /// As [`insert`], under an id that nothing else has, in whatever tenant, and with a User's role.
@@ -208,16 +208,6 @@ pub(super) fn insert_stored(
     let values = values(schemas.of(stored.kind), &stored.document);
     insert_values(tx, tenant, row, &values)?;
     Ok(Stored { row, ..stored })
-}
-
-/// A new id. Ordered by time, so that new rows lie together in the index; random enough to be no one else's.
-pub fn fresh_id(now: Timestamp) -> Result<String> {
-    let mut bits = [0; 10];
-    rand::fill(&mut bits).doing("drawing random bits")?;
-    let millis = now.as_millisecond().try_into().doing("making an id")?;
-    Ok(uuid::Builder::from_unix_timestamp_millis(millis, &bits)
-        .into_uuid()
-        .to_string())
 }
 
 /// A live one by id.

@@ -7,6 +7,7 @@ use super::resources::{self, Stored};
 use super::team_resources::{self, Draft, TeamResource};
 use super::{Snapshot, TenantId, Tx, teams};
 use crate::error::{Doing, Result};
+use crate::id;
 use crate::scim::resource::{Document, fold};
 use crate::scim::schema::Kind;
 
@@ -148,7 +149,7 @@ fn free(tx: &Tx<'_>, table: &'static str, id: &str) -> Result<String> {
         .doing("looking for an id")?;
     let ours = uuid::Uuid::parse_str(id).is_ok_and(|parsed| parsed.to_string() == id);
     if taken || !ours {
-        return resources::fresh_id(tx.now);
+        return id::fresh(tx.now);
     }
     Ok(id.to_owned())
 }

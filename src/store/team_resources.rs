@@ -5,9 +5,10 @@ use rusqlite::{OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 use super::column::{Json, Millis};
-use super::resources::{Stored, fresh_id};
+use super::resources::Stored;
 use super::{Snapshot, TenantId, Tx};
 use crate::error::{Doing, Result};
+use crate::id;
 
 /// What an app says of a team resource.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,7 +91,7 @@ pub fn of_team(
 
 /// Stores a new one.
 pub fn insert(tx: &Tx<'_>, tenant: TenantId, team: &Stored, draft: Draft) -> Result<TeamResource> {
-    insert_as(tx, tenant, team, fresh_id(tx.now)?, draft)
+    insert_as(tx, tenant, team, id::fresh(tx.now)?, draft)
 }
 
 /// Stores one under an id that nothing has.

@@ -99,9 +99,16 @@ struct Queue {
     batches: [AtomicU64; BATCH_SIZES.len()],
     changes: AtomicU64,
     lost: AtomicU64,
-    /// Commits that changed something, and who waits for the next one.
-    commits: Mutex<u64>,
+    commits: Mutex<Commits>,
     committed: Condvar,
+}
+
+#[derive(Default)]
+struct Commits {
+    /// Those that changed something.
+    count: u64,
+    /// How many wait for the next one: to wake nobody is a system call, too.
+    awaited: usize,
 }
 
 impl Queue {
@@ -114,8 +121,15 @@ impl Queue {
         let size = BATCH_SIZES.iter().position(|most| changes <= *most);
         self.batches[size.unwrap_or(BATCH_SIZES.len() - 1)].fetch_add(1, Ordering::Relaxed);
         self.changes.fetch_add(changes as u64, Ordering::Relaxed);
-        *self.commits.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.committed.notify_all();
+        let mut commits = self.commits();
+        commits.count += 1;
+        if commits.awaited > 0 {
+            self.committed.notify_all();
+        }
+    }
+
+    fn commits(&self) -> MutexGuard<'_, Commits> {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next batch, in the order of arrival; `None` once the queue is closed and empty.
@@ -243,13 +257,19 @@ impl Writer {
             };
             unanswered(failure);
         };
-        self.queue.lock().changes.push_back(Change {
+        let mut waiting = self.queue.lock();
+        waiting.changes.push_back(Change {
             now,
             run: Box::new(run),
             repeats,
             lost: Box::new(lost),
         });
-        self.queue.arrived.notify_one();
+        let count = waiting.changes.len();
+        drop(waiting);
+        // Where there are others, the thread is awake, or about to be.
+        if count == 1 {
+            self.queue.arrived.notify_one();
+        }
         // Fails where both closures are gone: then there is no answer either.
         let _ = answered.recv();
         let answer = place.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -279,11 +299,7 @@ impl Writer {
 
     /// See [`Store::commits`](super::Store::commits).
     pub fn commits(&self) -> u64 {
-        *self
-            .queue
-            .commits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.queue.commits().count
     }
 
     /// See [`Store::changes`](super::Store::changes).
@@ -312,16 +328,13 @@ impl Writer {
 
     /// See [`Store::wait_for_commit`](super::Store::wait_for_commit).
     pub fn wait_for_commit(&self, seen: u64, timeout: Duration) {
-        let commits = self
-            .queue
-            .commits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut commits = self.queue.commits();
+        commits.awaited += 1;
         let waited = self
             .queue
             .committed
-            .wait_timeout_while(commits, timeout, |commits| *commits == seen);
-        drop(waited);
+            .wait_timeout_while(commits, timeout, |commits| commits.count == seen);
+        waited.unwrap_or_else(PoisonError::into_inner).0.awaited -= 1;
     }
 
     /// Waits for what is queued and ends the thread.

@@ -1,0 +1,35 @@
+//! Ids of what is new: UUIDs of version 7 (RFC 9562 §5.7).
+
+use aws_lc_rs::rand;
+use jiff::Timestamp;
+
+use crate::error::{Doing, Result};
+
+/// A new id, lower case. Ordered by time, so that new rows lie together in an index; random enough to be no one else's.
+///
+/// # Errors
+///
+/// Internal where the system gives no random bits, or the clock stands before 1970.
+pub fn fresh(now: Timestamp) -> Result<String> {
+    let mut bits = [0; 10];
+    rand::fill(&mut bits).doing("drawing random bits")?;
+    let millis = now.as_millisecond().try_into().doing("making an id")?;
+    Ok(uuid::Builder::from_unix_timestamp_millis(millis, &bits)
+        .into_uuid()
+        .to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_in_the_order_of_time_and_no_one_elses() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let ids = [1, 1, 2].map(|second| fresh(at(second)).unwrap());
+        assert_ne!(ids[0], ids[1]);
+        assert!(ids[0] < ids[2] && ids[1] < ids[2], "{ids:?}");
+        assert_eq!(&ids[0][14..15], "7");
+        fresh(at(-1)).unwrap_err();
+    }
+}
