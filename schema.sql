@@ -342,7 +342,7 @@ CREATE INDEX team_resource_team ON team_resource (team, id);
 -- The provisioning log: one row for each SCIM request and its answer, refusals included. An administrator reads
 -- it to learn why somebody is missing. Kept for the tenant's log_days, never updated, free of tokens and passwords.
 CREATE TABLE exchange (
-    seq           INTEGER PRIMARY KEY, -- the order of arrival in the log; a deleted tenant's last ones come again
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of arrival in the log; never reused
     tenant        INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
     token         INTEGER NOT NULL,  -- token.id that was shown
     at            INTEGER NOT NULL,

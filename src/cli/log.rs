@@ -57,11 +57,7 @@ pub(super) fn run(data: &Path, format: Format, arguments: Arguments) -> Outcome 
         if lines.len() < BATCH {
             std::thread::sleep(FOLLOW_EVERY);
         }
-        lines = store.read(|snapshot| {
-            // Places come again where the tenant that had the last ones is deleted.
-            let seen = seen.min(exchanges::newest(snapshot)?);
-            exchanges::after(snapshot, tenant, seen, BATCH)
-        })?;
+        lines = store.read(|snapshot| exchanges::after(snapshot, tenant, seen, BATCH))?;
     }
 }
 

@@ -80,7 +80,7 @@ impl Bulk {
     fn hash_passwords(&mut self, store: &Store) {
         let (mut indexes, mut changes) = (vec![], vec![]);
         for (index, operation) in self.request.operations.iter().enumerate() {
-            // Why something can't be read is told when it is its turn.
+            // Its text was written here, so no escapes spell the word. Why something can't be read is told when it is its turn.
             if secrets::speaks_of_password(&operation.data)
                 && let Ok(action) = operation.action.clone()
                 && action.kind() == Kind::User

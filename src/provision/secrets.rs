@@ -59,7 +59,7 @@ pub fn lost(line: &Exchange) -> Option<&'static str> {
     }
 }
 
-/// Whether `text` has the word in it; escapes may spell it, too, where it isn't text of ours.
+/// Whether `text` has the word in it. JSON that a client wrote may spell it in escapes; what serde_json wrote doesn't.
 pub(super) fn speaks_of_password(text: &str) -> bool {
     let word = b"password";
     // Its first letter alone says no to nearly all of them.

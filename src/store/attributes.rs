@@ -40,6 +40,11 @@ pub fn schemas(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Arc<Schemas>
 pub(super) fn schemas_known(tx: &Tx<'_>, tenant: TenantId) -> Result<Arc<Schemas>> {
     let known = tx.known.schemas.borrow().get(&tenant).cloned();
     if let Some(schemas) = known {
+        debug_assert_eq!(
+            schemas.own,
+            self::schemas(tx, tenant)?.own,
+            "known and not forgotten"
+        );
         return Ok(schemas);
     }
     let schemas = schemas(tx, tenant)?;

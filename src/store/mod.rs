@@ -206,7 +206,7 @@ impl Store {
     }
 
     /// As [`Store::write`], of a change that may be run several times: what it did before the last time is rolled back by
-    /// then. Many of these at once cost less.
+    /// then. Many of these at once cost less. What gives roles, and a tenant's attributes, they don't write.
     pub fn write_again<T: Send + 'static>(
         &self,
         now: Timestamp,

@@ -144,7 +144,7 @@ impl Queue {
             .arrived
             .wait_timeout_while(waiting, EXCHANGE_DELAY, alone)
             .unwrap_or_else(PoisonError::into_inner);
-        // All of them alike: what can be made once only would be lost with the transaction of the others.
+        // All of them alike: one that can be made once only would cost the others a savepoint each.
         let repeats = waiting.changes.front().is_some_and(|first| first.repeats);
         let alike = |change: &&Change| change.repeats == repeats;
         let changes = (waiting.changes.iter().take(MAX_CHANGES))
@@ -241,7 +241,7 @@ impl Writer {
         };
         let unanswered = answer.clone();
         let run = move |tx: &Tx<'_>| -> Outcome {
-            // A panicking statement has been reset by the unwinding, and the savepoint undoes the rest.
+            // A panicking statement has been reset by the unwinding, and the rest is rolled back as that of a refused change.
             let result = catch_unwind(AssertUnwindSafe(|| change(tx))).unwrap_or_else(|panic| {
                 Err(message(&*panic)).doing("changing the database (it panicked)")
             });
