@@ -295,7 +295,7 @@ fn check_sub_attribute(attribute: &Attribute, sub: &Attribute) -> Result<(), Sci
 }
 
 /// Both resource types, as one tenant has them.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Schemas {
     /// The tenant's declarations as JSON, of which they are made.
     pub source: String,

@@ -173,7 +173,7 @@ impl Schema {
 }
 
 /// A resource type (RFC 7643 §6) with everything needed to read its resources.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ResourceType {
     /// Which one.
     pub kind: Kind,

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use rusqlite::{OptionalExtension, params};
 
 use super::column::Json;
-use super::{Snapshot, TenantId, Tx};
+use super::{Known, Snapshot, TenantId, Tx};
 use crate::error::{Doing, Result};
 use crate::scim::declare::{Declaration, NOTHING, Schemas};
 use crate::scim::resource::Document;
@@ -38,21 +38,7 @@ pub fn schemas(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Arc<Schemas>
 
 /// The same, read once for many changes.
 pub(super) fn schemas_known(tx: &Tx<'_>, tenant: TenantId) -> Result<Arc<Schemas>> {
-    let known = tx.known.schemas.borrow().get(&tenant).cloned();
-    if let Some(schemas) = known {
-        debug_assert_eq!(
-            schemas.own,
-            self::schemas(tx, tenant)?.own,
-            "known and not forgotten"
-        );
-        return Ok(schemas);
-    }
-    let schemas = schemas(tx, tenant)?;
-    tx.known
-        .schemas
-        .borrow_mut()
-        .insert(tenant, schemas.clone());
-    Ok(schemas)
+    Known::of(&tx.known.schemas, tenant, || schemas(tx, tenant))
 }
 
 /// The schemas with the declarations in `source`.

@@ -54,8 +54,8 @@ pub fn open(path: &Path) -> Result<Connection> {
     // 16 MiB of pages: the upper levels of the indexes of a million users, so that a write reads little.
     conn.pragma_update(None, "cache_size", -16_384)
         .doing("setting cache_size")?;
-    // A change's savepoint, where it has one, keeps the pages as they were before it. Left to itself, SQLite writes them to a temporary
-    // file, a system call for each.
+    // A change's savepoint, where it has one, keeps the pages as they were before it. Left to itself, SQLite writes them to
+    // a temporary file, a system call for each.
     conn.pragma_update(None, "temp_store", "MEMORY")
         .doing("setting temp_store")?;
     Ok(conn)

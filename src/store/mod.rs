@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::ops::Deref;
 use std::path::Path;
 use std::rc::Rc;
@@ -116,6 +117,22 @@ impl Known {
         self.rules.borrow_mut().clear();
         self.schemas.borrow_mut().clear();
         self.used.borrow_mut().clear();
+    }
+
+    /// What is known of a tenant in one of these; else what `read` gives, which is known from then on.
+    fn of<T: Clone + Debug + PartialEq>(
+        known: &RefCell<HashMap<TenantId, T>>,
+        tenant: TenantId,
+        read: impl Fn() -> Result<T>,
+    ) -> Result<T> {
+        let found = known.borrow().get(&tenant).cloned();
+        if let Some(found) = found {
+            debug_assert_eq!(found, read()?, "known and not forgotten");
+            return Ok(found);
+        }
+        let found = read()?;
+        known.borrow_mut().insert(tenant, found.clone());
+        Ok(found)
     }
 
     /// Forgets it where others, the commands, have written since; asked inside a transaction, so that it stays true in it.

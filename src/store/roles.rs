@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Row};
 
 use super::resources::{self, Stored};
 use super::teams;
-use super::{Snapshot, TenantId, Tx, nesting};
+use super::{Known, Snapshot, TenantId, Tx, nesting};
 use crate::access::roles::{DEFAULT_ROLES, Facts, Role, RoleId, Rules};
 use crate::error::{Doing, Result};
 use crate::scim::member::Link;
@@ -112,14 +112,7 @@ pub fn rules(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Rules> {
 
 /// The same, read once for many changes.
 pub fn rules_known(tx: &Tx<'_>, tenant: TenantId) -> Result<Rc<Rules>> {
-    let known = tx.known.rules.borrow().get(&tenant).cloned();
-    if let Some(rules) = known {
-        debug_assert_eq!(*rules, self::rules(tx, tenant)?, "known and not forgotten");
-        return Ok(rules);
-    }
-    let rules = Rc::new(self::rules(tx, tenant)?);
-    tx.known.rules.borrow_mut().insert(tenant, rules.clone());
-    Ok(rules)
+    Known::of(&tx.known.rules, tenant, || rules(tx, tenant).map(Rc::new))
 }
 
 /// What a user's role is decided by.

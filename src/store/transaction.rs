@@ -39,6 +39,7 @@ impl Drop for Transaction<'_> {
     }
 }
 
-fn run(conn: &Connection, words: &str) -> Result<()> {
+/// Runs words that begin or end something; they stay compiled.
+pub(super) fn run(conn: &Connection, words: &str) -> Result<()> {
     conn.prepare_cached(words)?.execute([]).map(drop)
 }

@@ -26,7 +26,7 @@ use rusqlite::Connection;
 
 use super::exchanges::{self, Exchange};
 use super::faults::{self, Anchor};
-use super::transaction::Transaction;
+use super::transaction::{self, Transaction};
 use super::wal::Wal;
 use super::{Known, Tx};
 use crate::error::{Doing, Error, Result};
@@ -446,21 +446,17 @@ fn commit(
 ) -> Result<Vec<Answer>> {
     let mut transaction = begin(conn, known, exchanges)?;
     let alone = changes.len() == 1;
-    let answers = if alone || changes.iter().all(|change| change.repeats) {
-        let (answers, all) = run_plainly(conn, known, changes)?;
-        if all {
-            answers
-        } else {
-            transaction.roll_back().doing("rolling back a change")?;
-            transaction = begin(conn, known, exchanges)?;
-            if alone {
-                answers
-            } else {
-                run_apart(conn, known, changes)?
-            }
-        }
-    } else {
-        run_apart(conn, known, changes)?
+    let plainly = alone || changes.iter().all(|change| change.repeats);
+    let made = plainly
+        .then(|| run_plainly(conn, known, changes))
+        .transpose()?;
+    if let Some((_, false)) = made {
+        transaction.roll_back().doing("rolling back a change")?;
+        transaction = begin(conn, known, exchanges)?;
+    }
+    let answers = match made {
+        Some((answers, all)) if all || alone => answers,
+        _ => run_apart(conn, known, changes)?,
     };
     anchor.holds()?;
     transaction.commit().doing("committing")?;
@@ -545,7 +541,7 @@ pub(super) fn in_savepoint<T>(
     name: &'static str,
     run: impl FnOnce() -> (bool, T),
 ) -> Result<T> {
-    let execute = |what| conn.prepare_cached(&format!("{what} {name}"))?.execute([]);
+    let execute = |what| transaction::run(conn, &format!("{what} {name}"));
     execute("SAVEPOINT").doing("setting a savepoint")?;
     let (keep, answer) = run();
     whole(conn)?;
