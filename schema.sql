@@ -350,7 +350,8 @@ CREATE TABLE exchange (
     request_id    TEXT    NOT NULL,  -- as in the answer's header and in the server's own log
     method        TEXT    NOT NULL,
     target        TEXT    NOT NULL,  -- path and query
-    deed          TEXT    NOT NULL CHECK (deed IN ('create', 'change', 'delete', 'read')), -- what method and target ask for
+    deed          TEXT    NOT NULL CHECK (deed = 'create' OR deed = 'change' OR deed = 'delete' OR deed = 'read'),
+                                     -- what method and target ask for; an IN of four would be a table that each line makes
     action        TEXT    NOT NULL,  -- in words: deactivated user ana@example.com
     subject       TEXT,              -- id of the resource, where there is one
     status        INTEGER NOT NULL,  -- of the answer

@@ -7,10 +7,8 @@ use super::request::Head;
 use super::throttle::Key;
 use crate::error::Result;
 use crate::scim::ScimError;
-use crate::scim::declare::Schemas;
-use crate::store::tenants::{self, Tenant};
-use crate::store::tokens::{self, State, Token, TokenHash, TokenKind, Use};
-use crate::store::{Store, attributes};
+use crate::store::Snapshot;
+use crate::store::tokens::{self, Bearer, State, Token, TokenHash, TokenKind, Use};
 
 /// What who shows a token that is none learns.
 const OPENS_NOTHING: &str = "this token opens nothing here: it is unknown, revoked or of another kind; \
@@ -22,29 +20,18 @@ pub(super) const CLIENT: [TokenKind; 2] = [TokenKind::Scim, TokenKind::Me];
 /// What opens the API.
 pub(super) const APP: [TokenKind; 1] = [TokenKind::Api];
 
-/// A client that showed a valid SCIM token.
-#[derive(Clone, Debug)]
-pub(super) struct Caller {
-    /// What it showed.
-    pub token: Token,
-    /// What the token opens.
-    pub tenant: Tenant,
-    /// The tenant's schemas.
-    pub schemas: Arc<Schemas>,
-}
-
 /// The client behind a request (RFC 6750 §2.1).
 ///
 /// Errors: 401 without a token, or with one that is unknown, revoked, expired, or for apps and not for SCIM. Unknown
 /// and revoked read alike, since who guesses should learn nothing. 429 for who shows many unknown ones; whoever shares
 /// an address with them and has a valid one is served all the same.
-pub(super) fn caller(app: &App, head: &Head) -> Result<Caller> {
-    holder(app, head, &CLIENT)
+pub(super) fn client(app: &App, snapshot: &Snapshot<'_>, head: &Head) -> Result<Arc<Bearer>> {
+    valid_bearer(app, snapshot, head, &CLIENT)
 }
 
-/// The app behind a request for the API; as [`caller`], for tokens of the other kind. Notes the token's use.
-pub(super) fn app(app: &App, head: &Head) -> Result<Caller> {
-    let caller = holder(app, head, &APP)?;
+/// The app behind a request for the API; as [`client`], for tokens of the other kind. Notes the token's use.
+pub(super) fn app(app: &App, head: &Head) -> Result<Arc<Bearer>> {
+    let caller = (app.store).read(|snapshot| valid_bearer(app, snapshot, head, &APP))?;
     let (id, tenant) = (caller.token.id, caller.tenant.id);
     let noted = caller.token.last_used;
     // To the minute, so that hardly any request writes.
@@ -64,12 +51,18 @@ pub(super) fn app(app: &App, head: &Head) -> Result<Caller> {
 }
 
 /// Whether a request shows a valid token of the kind that its address needs.
-pub(super) fn is_known(store: &Store, head: &Head, kinds: &[TokenKind]) -> bool {
-    matches!(whose(store, head), Ok(Some(caller)) if valid(&caller.token, head, kinds).is_ok())
+pub(super) fn is_known(app: &App, head: &Head, kinds: &[TokenKind]) -> bool {
+    let shown = app.store.read(|snapshot| bearer(snapshot, head));
+    matches!(shown, Ok(Some(bearer)) if valid(&bearer.token, head, kinds).is_ok())
 }
 
-fn holder(app: &App, head: &Head, kinds: &[TokenKind]) -> Result<Caller> {
-    let token = bearer(head).ok_or_else(|| {
+fn valid_bearer(
+    app: &App,
+    snapshot: &Snapshot<'_>,
+    head: &Head,
+    kinds: &[TokenKind],
+) -> Result<Arc<Bearer>> {
+    let token = shown(head).ok_or_else(|| {
         ScimError::unauthorized(match kinds.contains(&TokenKind::Api) {
             false => {
                 "this address needs a token: send one `Authorization: Bearer` header with the Secret Token of the tenant"
@@ -79,10 +72,10 @@ fn holder(app: &App, head: &Head, kinds: &[TokenKind]) -> Result<Caller> {
             }
         })
     })?;
-    match find(&app.store, token)? {
-        Some(caller) => {
-            valid(&caller.token, head, kinds)?;
-            Ok(caller)
+    match tokens::bearer(snapshot, &TokenHash::of(token))? {
+        Some(bearer) => {
+            valid(&bearer.token, head, kinds)?;
+            Ok(bearer)
         }
         None => Err(guessed(app, head).into()),
     }
@@ -118,24 +111,9 @@ fn guessed(app: &App, head: &Head) -> ScimError {
 }
 
 /// Whose token a request shows, valid or not: so that a tenant's log can tell why its own client is refused.
-pub(super) fn whose(store: &Store, head: &Head) -> Result<Option<Caller>> {
-    bearer(head).map_or(Ok(None), |token| find(store, token))
-}
-
-fn find(store: &Store, token: &str) -> Result<Option<Caller>> {
-    let hash = TokenHash::of(token);
-    store.read(|snapshot| {
-        let Some(token) = tokens::by_hash(snapshot, &hash)? else {
-            return Ok(None);
-        };
-        let Some(tenant) = tenants::by_id(snapshot, token.tenant)? else {
-            return Ok(None);
-        };
-        Ok(Some(Caller {
-            schemas: attributes::schemas(snapshot, tenant.id)?,
-            token,
-            tenant,
-        }))
+pub(super) fn bearer(snapshot: &Snapshot<'_>, head: &Head) -> Result<Option<Arc<Bearer>>> {
+    shown(head).map_or(Ok(None), |token| {
+        tokens::bearer(snapshot, &TokenHash::of(token))
     })
 }
 
@@ -147,7 +125,7 @@ pub(super) fn shows_credentials(head: &Head) -> bool {
 /// The bearer token that a request shows, valid or not.
 ///
 /// None where there are two `Authorization` headers: a proxy in front may have checked the other one.
-pub(super) fn bearer(head: &Head) -> Option<&str> {
+pub(super) fn shown(head: &Head) -> Option<&str> {
     let mut shown = head
         .headers
         .iter()

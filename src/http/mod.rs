@@ -122,8 +122,8 @@ impl Handler for App {
             return anybodys;
         }
         let known = match route::route(head) {
-            Route::Api(_) => auth::is_known(&self.store, head, &auth::APP),
-            Route::Scim(_) => auth::is_known(&self.store, head, &auth::CLIENT),
+            Route::Api(_) => auth::is_known(self, head, &auth::APP),
+            Route::Scim(_) => auth::is_known(self, head, &auth::CLIENT),
             Route::Settings(_) => visitor::is_signed_in(self, head),
             _ => false,
         };

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Value, json};
 
 use super::App;
-use super::auth::{self, Caller};
+use super::auth;
 use super::request::{self, Head, Request, Response};
 use super::route::{self, Route, Scim};
 use crate::error::{Error, Result};
@@ -14,10 +14,10 @@ use crate::scim::declare::Schemas;
 use crate::scim::message::{self, ListResponse, Projection, SearchRequest};
 use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery};
-use crate::store::exchanges::Exchange;
+use crate::store::exchanges::{Deed, Exchange};
 use crate::store::tenants::Tenant;
-use crate::store::tokens::{Scope, TokenKind};
-use crate::store::{attributes, resources};
+use crate::store::tokens::{Bearer, Scope, TokenKind};
+use crate::store::{Reading, Snapshot, attributes, resources};
 
 /// The media type of every answer, without parameters: Entra compares it as a string.
 const SCIM_JSON: &str = "application/scim+json";
@@ -67,8 +67,8 @@ pub(super) fn loop_refusal(
         500.. => ScimError::internal(format!("{detail} (request id {})", head.request_id)),
         _ => ScimError::invalid_syntax(detail),
     };
-    if let Ok(caller) = auth::caller(app, head) {
-        let call = described(app, head, vec![], &caller);
+    if let Ok(client) = client(app, head) {
+        let call = described(app, head, vec![], &client);
         provision::record_refusal(&app.store, &call, &refusal);
     }
     scim_json(status, refusal.to_json().to_string().into_bytes().into())
@@ -78,7 +78,7 @@ pub(super) fn loop_refusal(
 /// tenant has. A wrong one is refused, for a client that tests its token here must not be told that it works.
 fn discover(app: &App, head: &Head, resource: &Scim) -> Result<Answer> {
     let schemas = if auth::shows_credentials(head) {
-        auth::caller(app, head)?.schemas
+        client(app, head)?.schemas.clone()
     } else {
         Schemas::built_in().clone()
     };
@@ -125,12 +125,20 @@ fn listed(all: Vec<Value>, id: Option<&str>) -> Result<Value> {
 
 /// Everything that needs a token.
 fn serve(app: &App, head: &Head, body: Vec<u8>, resource: &Scim) -> Result<Answer> {
-    logged(app, head, resource, &Arc::new(call(app, head, body)?))
+    let reading = app.store.reading()?;
+    let call = reading.read(|snapshot| call(app, snapshot, head, body))?;
+    logged(app, reading, head, resource, &Arc::new(call))
 }
 
 /// Does what the request asks, and sees to it that the log tells of it.
-fn logged(app: &App, head: &Head, resource: &Scim, call: &Arc<Call>) -> Result<Answer> {
-    perform(app, head, resource, call).map_err(|unrecorded| match unrecorded {
+fn logged(
+    app: &App,
+    reading: Reading<'_>,
+    head: &Head,
+    resource: &Scim,
+    call: &Arc<Call>,
+) -> Result<Answer> {
+    perform(app, reading, head, resource, call).map_err(|unrecorded| match unrecorded {
         Refused::Here(refusal) => {
             provision::record_refusal(&app.store, call, &refusal);
             refusal.into()
@@ -161,11 +169,11 @@ impl From<Error> for Refused {
 
 fn perform(
     app: &App,
+    reading: Reading<'_>,
     head: &Head,
     resource: &Scim,
     call: &Arc<Call>,
 ) -> std::result::Result<Answer, Refused> {
-    let store = &app.store;
     if call.paused {
         return Err(ScimError::unavailable(
             "provisioning is paused for this tenant: try again later",
@@ -177,24 +185,62 @@ fn perform(
     let resource = own.as_ref().unwrap_or(resource);
     let query = query(head)?;
     let call = call.clone();
-    let if_match = || head.header("if-match").map(str::to_owned);
+    if Deed::of(&head.method, &head.path) == Deed::Read {
+        return look(app, &reading, head, resource, &query, &call);
+    }
+    // A change waits for the writer, and is not to keep a snapshot meanwhile.
+    drop(reading);
+    change(app, head, resource, &query, call)
+}
+
+/// The answer to who asks what there is, of the snapshot that knew the token.
+fn look(
+    app: &App,
+    reading: &Reading<'_>,
+    head: &Head,
+    resource: &Scim,
+    query: &[(String, String)],
+    call: &Call,
+) -> std::result::Result<Answer, Refused> {
+    let store = &app.store;
+    let search = |kinds: &[Kind], request: &SearchRequest| {
+        provision::search(store, reading, call, kinds, request)
+    };
     let answer = match (resource, head.method.as_str()) {
-        (Scim::Root, "GET") => {
-            provision::search(store, call, &Kind::ALL, &SearchRequest::from_query(&query)?)?
-        }
-        (Scim::Collection(kind), "GET") => {
-            provision::search(store, call, &[*kind], &SearchRequest::from_query(&query)?)?
-        }
+        (Scim::Root, "GET") => search(&Kind::ALL, &SearchRequest::from_query(query)?)?,
+        (Scim::Collection(kind), "GET") => search(&[*kind], &SearchRequest::from_query(query)?)?,
         (Scim::Search(kind), "POST") => {
             check_media_type(head)?;
-            let search = SearchRequest::from_json(&message::parse_json(&call.body)?)?;
+            let request = SearchRequest::from_json(&message::parse_json(&call.body)?)?;
             match kind {
-                Some(kind) => provision::search(store, call, &[*kind], &search)?,
-                None => provision::search(store, call, &Kind::ALL, &search)?,
+                Some(kind) => search(&[*kind], &request)?,
+                None => search(&Kind::ALL, &request)?,
             }
         }
+        (Scim::Resource(kind, id), "GET") => {
+            let target = Target::of(*kind, id);
+            let projection = Projection::from_query(query)?;
+            let if_none_match = head.header("if-none-match");
+            provision::get(store, reading, call, target, projection, if_none_match)?
+        }
+        _ => return Err(nowhere(head, resource).into()),
+    };
+    Ok(answer)
+}
+
+/// The answer to who wants something changed.
+fn change(
+    app: &App,
+    head: &Head,
+    resource: &Scim,
+    query: &[(String, String)],
+    call: Arc<Call>,
+) -> std::result::Result<Answer, Refused> {
+    let store = &app.store;
+    let if_match = || head.header("if-match").map(str::to_owned);
+    let answer = match (resource, head.method.as_str()) {
         (Scim::Collection(kind), "POST") => {
-            let projection = Projection::from_query(&query)?;
+            let projection = Projection::from_query(query)?;
             check_media_type(head)?;
             provision::create(store, call, *kind, projection)?
         }
@@ -203,19 +249,9 @@ fn perform(
             provision::bulk(store, call)?
         }
         (Scim::Resource(kind, id), method) => {
-            let target = Target {
-                kind: *kind,
-                id: id.clone(),
-            };
-            let projection = Projection::from_query(&query)?;
+            let target = Target::of(*kind, id);
+            let projection = Projection::from_query(query)?;
             match method {
-                "GET" => provision::get(
-                    store,
-                    call,
-                    target,
-                    projection,
-                    head.header("if-none-match"),
-                )?,
                 "PUT" => {
                     check_media_type(head)?;
                     provision::replace(store, call, target, projection, if_match())?
@@ -228,22 +264,23 @@ fn perform(
                 _ => return Err(not_allowed(head, resource).into()),
             }
         }
-        (Scim::UnknownVersion(version), _) => {
-            return Err(ScimError::invalid_version(format!(
-                "SCIM {version} is not spoken here: use /scim/v2"
-            ))
-            .into());
-        }
-        (Scim::Nothing, _) => {
-            return Err(ScimError::not_found(format!(
-                "there is nothing at {}: resources are at /scim/v2/Users and /scim/v2/Groups",
-                head.path
-            ))
-            .into());
-        }
-        _ => return Err(not_allowed(head, resource).into()),
+        _ => return Err(nowhere(head, resource).into()),
     };
     Ok(answer)
+}
+
+/// The refusal of a method at an address that hasn't got it.
+fn nowhere(head: &Head, resource: &Scim) -> ScimError {
+    match resource {
+        Scim::UnknownVersion(version) => {
+            ScimError::invalid_version(format!("SCIM {version} is not spoken here: use /scim/v2"))
+        }
+        Scim::Nothing => ScimError::not_found(format!(
+            "there is nothing at {}: resources are at /scim/v2/Users and /scim/v2/Groups",
+            head.path
+        )),
+        _ => not_allowed(head, resource),
+    }
 }
 
 /// The user behind `/Me` (RFC 7644 §3.11), where that is asked for.
@@ -267,19 +304,19 @@ fn own(resource: &Scim, me: Option<&Me>) -> std::result::Result<Option<Scim>, Sc
 ///
 /// Errors: 401 for who shows no valid token. If it was a tenant's once, or is its token for apps, the tenant's log says so.
 /// 429 for who asks too often.
-fn call(app: &App, head: &Head, body: Vec<u8>) -> Result<Call> {
-    match auth::caller(app, head) {
-        Ok(caller) => {
-            let mut call = described(app, head, body, &caller);
-            if caller.token.kind == TokenKind::Me {
-                call.me = Some(me(app, &caller)?);
+fn call(app: &App, snapshot: &Snapshot<'_>, head: &Head, body: Vec<u8>) -> Result<Call> {
+    match auth::client(app, snapshot, head) {
+        Ok(client) => {
+            let mut call = described(app, head, body, &client);
+            if client.token.kind == TokenKind::Me {
+                call.me = Some(me(snapshot, &client)?);
             }
             within_rate(app, head, &call)?;
             Ok(call)
         }
         Err(error) => {
-            if let (Error::Scim(refusal), Some(caller)) = (&error, auth::whose(&app.store, head)?) {
-                let call = described(app, head, vec![], &caller);
+            if let (Error::Scim(refusal), Some(bearer)) = (&error, auth::bearer(snapshot, head)?) {
+                let call = described(app, head, vec![], &bearer);
                 provision::record_refusal(&app.store, &call, refusal);
             }
             Err(error)
@@ -287,14 +324,18 @@ fn call(app: &App, head: &Head, body: Vec<u8>) -> Result<Call> {
     }
 }
 
+/// Who asks, of a snapshot of their own.
+fn client(app: &App, head: &Head) -> Result<Arc<Bearer>> {
+    app.store.read(|snapshot| auth::client(app, snapshot, head))
+}
+
 /// Whose own token it is.
-fn me(app: &App, caller: &Caller) -> Result<Me> {
-    let (tenant, row) = (caller.tenant.id, caller.token.person.unwrap_or_default());
-    let user = (app.store).read(|snapshot| resources::by_row(snapshot, tenant, row))?;
-    let user = user.ok_or_else(|| {
+fn me(snapshot: &Snapshot<'_>, client: &Bearer) -> Result<Me> {
+    let (tenant, row) = (client.tenant.id, client.token.person.unwrap_or_default());
+    let user = resources::by_row(snapshot, tenant, row)?.ok_or_else(|| {
         ScimError::unauthorized("this token is the own one of a user who is not here any more")
     })?;
-    let whole = caller.token.scopes.contains(&Scope::Whole);
+    let whole = client.token.scopes.contains(&Scope::Whole);
     Ok(Me { id: user.id, whole })
 }
 
@@ -312,17 +353,17 @@ fn within_rate(app: &App, head: &Head, call: &Call) -> Result<()> {
     })
 }
 
-fn described(app: &App, head: &Head, body: Vec<u8>, caller: &Caller) -> Call {
+fn described(app: &App, head: &Head, body: Vec<u8>, bearer: &Bearer) -> Call {
     let target = if head.query.is_empty() {
         head.path.clone()
     } else {
         format!("{}?{}", head.path, head.query)
     };
     Call {
-        tenant: caller.tenant.id,
-        schemas: caller.schemas.clone(),
-        paused: caller.tenant.paused.is_some(),
-        token: caller.token.id,
+        tenant: bearer.tenant.id,
+        schemas: bearer.schemas.clone(),
+        paused: bearer.tenant.paused.is_some(),
+        token: bearer.token.id,
         me: None,
         now: head.now,
         started: head.started,
@@ -332,7 +373,7 @@ fn described(app: &App, head: &Head, body: Vec<u8>, caller: &Caller) -> Call {
         target,
         base: base(app, head),
         body,
-        keep_bodies: app.keep_bodies || caller.tenant.keep_bodies,
+        keep_bodies: app.keep_bodies || bearer.tenant.keep_bodies,
         rehearsal: None,
     }
 }
@@ -361,9 +402,12 @@ pub(super) fn rehearse(
     if resource == Scim::Me {
         return None;
     }
-    let schemas = app
-        .store
-        .read(|snapshot| attributes::schemas(snapshot, tenant.id))
+    let of_snapshot = || {
+        let reading = app.store.reading()?;
+        let schemas = reading.read(|snapshot| attributes::schemas(snapshot, tenant.id))?;
+        Ok((reading, schemas))
+    };
+    let (reading, schemas) = of_snapshot()
         .map_err(|error| provision::refusal(error, &here.request_id))
         .ok()?;
     let line = Arc::new(OnceLock::new());
@@ -385,7 +429,7 @@ pub(super) fn rehearse(
         rehearsal: Some(Arc::clone(&line)),
     };
     // What came of it is in the line; an error of ours is in the server's log.
-    if let Err(error) = logged(app, &head, &resource, &Arc::new(call)) {
+    if let Err(error) = logged(app, reading, &head, &resource, &Arc::new(call)) {
         provision::refusal(error, &here.request_id);
     }
     line.get().cloned()
@@ -471,7 +515,7 @@ fn refuse(refusal: ScimError, head: &Head, resource: &Scim) -> Response {
     );
     match refusal.status() {
         // RFC 6750 §3.1: the error code only where a token was shown, and not for `Basic`.
-        401 if auth::bearer(head).is_some() => response.headers.push((
+        401 if auth::shown(head).is_some() => response.headers.push((
             "WWW-Authenticate",
             "Bearer realm=\"rollcall\", error=\"invalid_token\"".to_owned(),
         )),

@@ -4,7 +4,7 @@
 //! attribute, a membership, a group's name; a row, a rank, the default: `role_rules`) settles those concerned in the same
 //! transaction.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ const BATCH: usize = 500;
 
 /// Decides a user's role anew and stores it if it is another.
 pub fn settle(tx: &Tx<'_>, tenant: TenantId, actor: &str, user: &Stored) -> Result<()> {
-    settle_by(tx, tenant, actor, &*roles::rules_known(tx, tenant)?, user)?;
+    settle_by(tx, tenant, actor, &*roles::rules(tx, tenant)?, user)?;
     Ok(())
 }
 
@@ -36,7 +36,7 @@ pub fn insert_user(
     id: String,
     document: Document,
 ) -> Result<Stored> {
-    let rules = roles::rules_known(tx, tenant)?;
+    let rules = roles::rules(tx, tenant)?;
     let role = decide(&rules, &roles::said(&document, vec![])).role;
     let user = resources::insert_as(tx, tenant, Kind::User, id, Some(role), document)?;
     let event = Event {
@@ -133,8 +133,8 @@ fn rules_by(
     tenant: TenantId,
     team: &Stored,
     before: Option<&str>,
-) -> Result<Option<Rc<Rules>>> {
-    let rules = roles::rules_known(tx, tenant)?;
+) -> Result<Option<Arc<Rules>>> {
+    let rules = roles::rules(tx, tenant)?;
     if rules.by_group.is_empty() {
         return Ok(None);
     }

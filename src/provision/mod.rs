@@ -29,7 +29,7 @@ use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery};
 use crate::store::place::Start;
 use crate::store::resources::{self, Page, Query, Stored};
-use crate::store::{Snapshot, Store, TenantId};
+use crate::store::{Reading, Snapshot, Store, TenantId};
 
 pub use body::Body;
 use body::{Reader, Shown};
@@ -63,6 +63,14 @@ pub struct Target {
     pub id: String,
 }
 
+impl Target {
+    /// The one with this id.
+    pub fn of(kind: Kind, id: &str) -> Target {
+        let id = id.to_owned();
+        Target { kind, id }
+    }
+}
+
 /// Creates a resource (RFC 7644 §3.3) from the request's body.
 ///
 /// One that was deleted comes back where the new one has its `externalId` or name: the id is the same, and so are the
@@ -83,13 +91,14 @@ pub fn create(
 /// Reads one resource (RFC 7644 §3.4.1); 304 where `if_none_match` names its version.
 pub fn get(
     store: &Store,
-    call: Arc<Call>,
+    reading: &Reading<'_>,
+    call: &Call,
     target: Target,
     projection: Projection,
     if_none_match: Option<&str>,
 ) -> Result<Answer> {
-    refusing(store, &call, || {
-        let outcome = store.read(|snapshot| {
+    refusing(store, call, || {
+        let outcome = reading.read(|snapshot| {
             let stored: Stored<Outline> = find(snapshot, call.tenant, &target)?;
             let action = format!("read {}", words::subject(&stored));
             let subject = Some(stored.id.clone());
@@ -97,10 +106,10 @@ pub fn get(
                 status: 304,
                 body: None,
                 etag: Some(resource::etag(stored.version)),
-                location: Some(location(&call, &stored)),
+                location: Some(location(call, &stored)),
             };
             if !if_none_match.is_some_and(|tags| names_version(tags, stored.version)) {
-                let reader = Reader::new(snapshot, &call, &projection);
+                let reader = Reader::new(snapshot, call, &projection);
                 answer.status = 200;
                 answer.body = Some(reader.body(&reader.shown(stored)?)?);
             }
@@ -111,7 +120,7 @@ pub fn get(
                 ignored: vec![],
             })
         })?;
-        Ok(outcome.noted(store, &call))
+        Ok(outcome.noted(store, call))
     })
 }
 
@@ -182,14 +191,15 @@ fn change(
 /// both for a search at the root.
 pub fn search(
     store: &Store,
-    call: Arc<Call>,
+    reading: &Reading<'_>,
+    call: &Call,
     kinds: &[Kind],
     request: &SearchRequest,
 ) -> Result<Answer> {
-    refusing(store, &call, || {
-        check(&call, kinds, request)?;
-        let outcome = store.read(|snapshot| {
-            let cursors = Cursors::of(snapshot, &call, kinds, request)?;
+    refusing(store, call, || {
+        check(call, kinds, request)?;
+        let outcome = reading.read(|snapshot| {
+            let cursors = Cursors::of(snapshot, call, kinds, request)?;
             let query = Query {
                 kinds,
                 filter: request.filter.as_ref(),
@@ -203,7 +213,7 @@ pub fn search(
             };
             let page = resources::search(snapshot, call.tenant, &query)?;
             let action = words::search(kinds, request, page.total);
-            let body = listed(snapshot, &call, request, page, cursors)?;
+            let body = listed(snapshot, call, request, page, cursors)?;
             Ok(Outcome {
                 answer: Answer {
                     status: 200,
@@ -215,7 +225,7 @@ pub fn search(
                 ignored: vec![],
             })
         })?;
-        Ok(outcome.noted(store, &call))
+        Ok(outcome.noted(store, call))
     })
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use rusqlite::{OptionalExtension, params};
 
 use super::column::Json;
-use super::{Known, Snapshot, TenantId, Tx};
+use super::{Snapshot, TenantId, Tx, known};
 use crate::error::{Doing, Result};
 use crate::scim::declare::{Declaration, NOTHING, Schemas};
 use crate::scim::resource::Document;
@@ -23,6 +23,10 @@ static KNOWN: LazyLock<Mutex<HashMap<String, Arc<Schemas>>>> = LazyLock::new(Mut
 
 /// The schemas of a tenant.
 pub fn schemas(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Arc<Schemas>> {
+    known::of(&snapshot.known.schemas, tenant, || read(snapshot, tenant))
+}
+
+fn read(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Arc<Schemas>> {
     let made = snapshot
         .conn
         .prepare_cached("SELECT attributes FROM tenant WHERE id = ?")
@@ -34,11 +38,6 @@ pub fn schemas(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Arc<Schemas>
         .doing("reading a tenant's attributes")?;
     made.unwrap_or_else(|| Ok(Schemas::built_in().clone()))
         .doing("reading a tenant's attributes")
-}
-
-/// The same, read once for many changes.
-pub(super) fn schemas_known(tx: &Tx<'_>, tenant: TenantId) -> Result<Arc<Schemas>> {
-    Known::of(&tx.known.schemas, tenant, || schemas(tx, tenant))
 }
 
 /// The schemas with the declarations in `source`.

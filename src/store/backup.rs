@@ -18,6 +18,7 @@ use jiff::tz::TimeZone;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use super::known::Known;
 use super::tenants::{self, Tenant};
 use super::{Snapshot, Store, connection, upgrade};
 use crate::error::{Doing, Result};
@@ -206,7 +207,11 @@ pub fn open_own(dir: &Path, name: &str, tenant: &Tenant) -> Result<Option<File>>
     let file = File::open(&path).doing("opening a backup")?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(&path, flags).doing("opening a backup")?;
-    let is_own = tenants::is_alone(&Snapshot { conn: &conn }, tenant)?;
+    let alone = Snapshot {
+        conn: &conn,
+        known: &Known::default(),
+    };
+    let is_own = tenants::is_alone(&alone, tenant)?;
     close(conn)?;
     Ok(is_own.then_some(file))
 }

@@ -164,7 +164,7 @@ pub fn append_document(
     kind: Kind,
     event: &Event<'_, Document>,
 ) -> Result<i64> {
-    let schemas = attributes::schemas_known(tx, tenant)?;
+    let schemas = attributes::schemas(tx, tenant)?;
     let told = |document| told(document, schemas.of(kind));
     let (before, after) = (event.before.map(told), event.after.map(told));
     let told = Event {

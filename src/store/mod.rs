@@ -7,22 +7,18 @@
 //! Functions give an `Option`, a `bool` or [`Error::Internal`](crate::error::Error::Internal). Refusing a client, in
 //! words, is left to `provision`, but for what the machine can't do (`faults`).
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::fmt::Debug;
+use std::cell::Cell;
 use std::ops::Deref;
 use std::path::Path;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use self::known::Known;
+pub use self::readers::Reading;
 pub use self::writer::BATCH_SIZES;
-use crate::access::roles::Rules;
-use crate::error::{Doing, Result};
-use crate::scim::declare::Schemas;
+use crate::error::Result;
 
 pub mod accounts;
 pub mod app_hosts;
@@ -43,6 +39,7 @@ mod function;
 pub mod health;
 pub mod history;
 pub mod identities;
+mod known;
 pub mod lock;
 pub mod milestones;
 pub mod nesting;
@@ -87,6 +84,7 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Snapshot<'a> {
     conn: &'a Connection,
+    known: &'a Known,
 }
 
 /// One write in progress: a savepoint of the writer's transaction. Also a snapshot that sees its own changes.
@@ -97,70 +95,15 @@ pub struct Tx<'a> {
     pub now: Timestamp,
     /// Places in the feed of the first and the last event since the write began, or since its last line in the log.
     events: Cell<Option<(i64, i64)>>,
-    known: Rc<Known>,
-}
-
-/// What many changes have in common, as the writer's last look had it.
-#[derive(Debug, Default)]
-struct Known {
-    /// SQLite's number that is another one after each commit of anybody else.
-    version: Cell<i64>,
-    rules: RefCell<HashMap<TenantId, Rc<Rules>>>,
-    schemas: RefCell<HashMap<TenantId, Arc<Schemas>>>,
-    /// The last use of each token that was noted: in which second since 1970, and whether it was answered.
-    used: RefCell<HashMap<i64, (i64, bool)>>,
-}
-
-impl Known {
-    /// Whatever may have changed it says so.
-    fn forget(&self) {
-        self.rules.borrow_mut().clear();
-        self.schemas.borrow_mut().clear();
-        self.used.borrow_mut().clear();
-    }
-
-    /// What is known of a tenant in one of these; else what `read` gives, which is known from then on.
-    fn of<T: Clone + Debug + PartialEq>(
-        known: &RefCell<HashMap<TenantId, T>>,
-        tenant: TenantId,
-        read: impl Fn() -> Result<T>,
-    ) -> Result<T> {
-        let found = known.borrow().get(&tenant).cloned();
-        if let Some(found) = found {
-            debug_assert_eq!(found, read()?, "known and not forgotten");
-            return Ok(found);
-        }
-        let found = read()?;
-        known.borrow_mut().insert(tenant, found.clone());
-        Ok(found)
-    }
-
-    /// Forgets it where others, the commands, have written since; asked inside a transaction, so that it stays true in it.
-    fn refresh(&self, conn: &Connection) -> Result<()> {
-        let version = conn
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .doing("asking whether others have written")?;
-        if self.version.replace(version) != version {
-            self.forget();
-        }
-        Ok(())
-    }
 }
 
 impl<'a> Tx<'a> {
-    #[cfg(test)]
-    fn new(conn: &'a Connection, now: Timestamp) -> Tx<'a> {
-        Tx::knowing(Rc::default(), conn, now)
-    }
-
-    fn knowing(known: Rc<Known>, conn: &'a Connection, now: Timestamp) -> Tx<'a> {
+    fn new(conn: &'a Connection, known: &'a Known, now: Timestamp) -> Tx<'a> {
         let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
         Tx {
-            snapshot: Snapshot { conn },
+            snapshot: Snapshot { conn, known },
             now,
             events: Cell::default(),
-            known,
         }
     }
 
@@ -241,9 +184,15 @@ impl Store {
         self.writer.rehearse(now, change)
     }
 
-    /// Runs `question` on one snapshot. Waits for a connection where all readers are busy.
+    /// Runs `question` on one snapshot, as [`Store::reading`] gives it.
     pub fn read<T>(&self, question: impl FnOnce(&Snapshot<'_>) -> Result<T>) -> Result<T> {
-        self.readers.read(question).map_err(faults::in_words)
+        self.reading()?.read(question)
+    }
+
+    /// One snapshot for several questions. Waits for a connection where all readers are busy: so whoever has one is not to
+    /// wait for anything, another snapshot or the writer, before it is dropped.
+    pub fn reading(&self) -> Result<Reading<'_>> {
+        self.readers.begin().map_err(faults::in_words)
     }
 
     /// Whether the file that is open is still the one in the folder.

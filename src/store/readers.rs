@@ -7,8 +7,9 @@ use std::thread;
 
 use rusqlite::Connection;
 
-use super::transaction::Transaction;
-use super::{Snapshot, connection};
+use super::known::Known;
+use super::transaction::run;
+use super::{Snapshot, connection, faults};
 use crate::error::{Doing, Result};
 
 /// Most connections. More would only contend for the processor, since a question takes microseconds, and each keeps pages in
@@ -20,7 +21,7 @@ static MAX_CONNECTIONS: LazyLock<usize> = LazyLock::new(|| {
 
 /// Connections, opened when first needed.
 #[derive(Debug)]
-pub struct Readers {
+pub(super) struct Readers {
     path: PathBuf,
     pool: Mutex<Pool>,
     returned: Condvar,
@@ -28,16 +29,23 @@ pub struct Readers {
 
 #[derive(Debug, Default)]
 struct Pool {
-    idle: Vec<Connection>,
+    idle: Vec<Reader>,
     /// Idle and lent ones.
     open: usize,
     /// How many wait for one: to wake nobody is a system call, too.
     awaited: usize,
 }
 
+/// A connection and what it knows.
+#[derive(Debug)]
+struct Reader {
+    conn: Connection,
+    known: Known,
+}
+
 impl Readers {
     /// Readers of the file at `path`. Opens nothing yet.
-    pub fn new(path: PathBuf) -> Readers {
+    pub(super) fn new(path: PathBuf) -> Readers {
         Readers {
             path,
             pool: Mutex::default(),
@@ -45,19 +53,16 @@ impl Readers {
         }
     }
 
-    /// Runs `question` on one snapshot.
-    pub fn read<T>(&self, question: impl FnOnce(&Snapshot<'_>) -> Result<T>) -> Result<T> {
-        let loan = self.borrow()?;
-        let conn = loan
-            .conn
-            .as_ref()
-            .expect("a loan has its connection until it is dropped");
-        // Rolled back when dropped, also by a panic; there is nothing to commit.
-        let _transaction = Transaction::reading(conn).doing("beginning to read")?;
-        question(&Snapshot { conn })
+    /// Begins to read.
+    pub(super) fn begin(&self) -> Result<Reading<'_>> {
+        let reading = self.borrow()?;
+        let Reader { conn, known } = reading.reader();
+        run(conn, "BEGIN").doing("beginning to read")?;
+        known.refresh(conn)?;
+        Ok(reading)
     }
 
-    fn borrow(&self) -> Result<Loan<'_>> {
+    fn borrow(&self) -> Result<Reading<'_>> {
         let full = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= *MAX_CONNECTIONS;
         let mut pool = self.pool();
         if full(&mut pool) {
@@ -65,21 +70,24 @@ impl Readers {
             pool = (self.returned.wait_while(pool, full)).unwrap_or_else(PoisonError::into_inner);
             pool.awaited -= 1;
         }
-        if let Some(conn) = pool.idle.pop() {
-            return Ok(Loan {
+        if let Some(reader) = pool.idle.pop() {
+            return Ok(Reading {
                 readers: self,
-                conn: Some(conn),
+                reader: Some(reader),
             });
         }
         pool.open += 1;
         drop(pool);
-        // Without a connection yet: should opening fail, dropping the loan frees its place.
-        let mut loan = Loan {
+        // Without a connection yet: should opening fail, dropping it frees its place.
+        let mut reading = Reading {
             readers: self,
-            conn: None,
+            reader: None,
         };
-        loan.conn = Some(connection::open_reader(&self.path)?);
-        Ok(loan)
+        reading.reader = Some(Reader {
+            conn: connection::open_reader(&self.path)?,
+            known: Known::default(),
+        });
+        Ok(reading)
     }
 
     /// A panic while the lock is held is impossible but for a lack of memory, and leaves the pool whole.
@@ -88,19 +96,37 @@ impl Readers {
     }
 }
 
-/// A connection that goes back when this is dropped.
-struct Loan<'a> {
+/// One snapshot, on a connection that goes back to the pool when this is dropped.
+#[derive(Debug)]
+pub struct Reading<'a> {
     readers: &'a Readers,
-    conn: Option<Connection>,
+    reader: Option<Reader>,
 }
 
-impl Drop for Loan<'_> {
+impl Reading<'_> {
+    /// Asks something of the snapshot.
+    ///
+    /// # Errors
+    ///
+    /// Those of `question`; 503 in words for what the machine can't do at the moment.
+    pub fn read<T>(&self, question: impl FnOnce(&Snapshot<'_>) -> Result<T>) -> Result<T> {
+        let Reader { conn, known } = self.reader();
+        question(&Snapshot { conn, known }).map_err(faults::in_words)
+    }
+
+    fn reader(&self) -> &Reader {
+        (self.reader.as_ref()).expect("it has its connection until it is dropped")
+    }
+}
+
+impl Drop for Reading<'_> {
+    /// Also by a panic. There is nothing to commit.
     fn drop(&mut self) {
-        // One that couldn't leave its transaction would show an old snapshot for ever: rather open a new one.
-        let conn = self.conn.take().filter(Connection::is_autocommit);
+        // One that can't leave its transaction would show an old snapshot for ever: rather open a new one.
+        let reader = (self.reader.take()).filter(|reader| run(&reader.conn, "ROLLBACK").is_ok());
         let mut pool = self.readers.pool();
-        match conn {
-            Some(conn) => pool.idle.push(conn),
+        match reader {
+            Some(reader) => pool.idle.push(reader),
             None => pool.open -= 1,
         }
         if pool.awaited > 0 {

@@ -204,7 +204,7 @@ pub(super) fn insert_stored(
             .and_then(|mut statement| statement.execute((tenant, stored.kind, row)))
             .doing("counting a resource")?;
     }
-    let schemas = attributes::schemas_known(tx, tenant)?;
+    let schemas = attributes::schemas(tx, tenant)?;
     let values = values(schemas.of(stored.kind), &stored.document);
     insert_values(tx, tenant, row, &values)?;
     Ok(Stored { row, ..stored })
@@ -340,7 +340,7 @@ pub(super) fn rewrite(
             })
     }
     .doing("updating a resource")?;
-    let schemas = attributes::schemas_known(tx, tenant)?;
+    let schemas = attributes::schemas(tx, tenant)?;
     let resource_type = schemas.of(stored.kind);
     let values = values(resource_type, &document);
     if values != self::values(resource_type, &stored.document) {

@@ -1,14 +1,14 @@
 //! Roles, the rows that give them, and which one each user has.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rusqlite::types::{FromSql, FromSqlResult, Null, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension, Row};
 
 use super::resources::{self, Stored};
 use super::teams;
-use super::{Known, Snapshot, TenantId, Tx, nesting};
+use super::{Snapshot, TenantId, Tx, known, nesting};
 use crate::access::roles::{DEFAULT_ROLES, Facts, Role, RoleId, Rules};
 use crate::error::{Doing, Result};
 use crate::scim::member::Link;
@@ -85,7 +85,13 @@ pub fn by_name(snapshot: &Snapshot<'_>, tenant: TenantId, name: &str) -> Result<
 /// # Errors
 ///
 /// Internal where the tenant has no default role, which [`seed`] gave it and nothing takes away.
-pub fn rules(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Rules> {
+pub fn rules(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Arc<Rules>> {
+    known::of(&snapshot.known.rules, tenant, || {
+        read_rules(snapshot, tenant).map(Arc::new)
+    })
+}
+
+fn read_rules(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Rules> {
     let pairs = |sql: &str| -> Result<HashMap<String, RoleId>> {
         snapshot
             .conn
@@ -108,11 +114,6 @@ pub fn rules(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Rules> {
         by_group: pairs("SELECT name_key, role FROM role_group WHERE tenant = ?")?,
         default,
     })
-}
-
-/// The same, read once for many changes.
-pub fn rules_known(tx: &Tx<'_>, tenant: TenantId) -> Result<Rc<Rules>> {
-    Known::of(&tx.known.rules, tenant, || rules(tx, tenant).map(Rc::new))
 }
 
 /// What a user's role is decided by.

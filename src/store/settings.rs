@@ -2,13 +2,17 @@
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use super::{Snapshot, TenantId, Tx};
+use super::{Snapshot, TenantId, Tx, known};
 use crate::access::brake::Limits;
 use crate::error::{Doing, Result};
 use crate::settings::{ReturningTeam, Settings, UnmappedRole};
 
 /// Reads them.
 pub fn read(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Settings> {
+    known::of(&snapshot.known.settings, tenant, || row(snapshot, tenant))
+}
+
+fn row(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Settings> {
     snapshot
         .conn
         .prepare_cached(
@@ -42,6 +46,7 @@ pub fn write(tx: &Tx<'_>, tenant: TenantId, settings: &Settings) -> Result<()> {
             .unwrap_or(i64::MAX)
             .min(u32::MAX.into())
     };
+    tx.known.forget();
     tx.conn
         .prepare_cached(
             "UPDATE tenant SET unmapped_role = ?, returning_team = ?, retention_days = ?, removal_count = ?,

@@ -117,6 +117,7 @@ pub fn set_paused(tx: &Tx<'_>, id: TenantId, paused: bool) -> Result<()> {
 
 /// Deletes the tenant with all that it owns.
 pub fn delete(tx: &Tx<'_>, id: TenantId) -> Result<()> {
+    tx.known.forget();
     tx.conn
         .prepare_cached("DELETE FROM tenant WHERE id = ?")
         .and_then(|mut statement| statement.execute([id]))

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::directory::{self, From, Key, State, Wanted};
 use super::fixture::{COUNT, Fixture, at, fixture};
+use super::known::Known;
 use super::place::Start;
 use super::resources::{self, Query, Stored};
 use super::{Tx, attributes, connection, nesting, teams};
@@ -79,8 +80,8 @@ fn with_100_000_users_and_members_nothing_common_walks_through_them() {
         attributes::adopt(tx, tenant, &badge)
     });
     assert_eq!(declared.unwrap(), 0);
-    let conn = bounded(&fixture, MAX_STEPS);
-    let tx = Tx::new(&conn, at(0));
+    let (conn, known) = (bounded(&fixture, MAX_STEPS), Known::default());
+    let tx = Tx::new(&conn, &known, at(0));
     let get =
         |kind, id: &str| -> Stored { resources::get(&tx, tenant, kind, id).unwrap().unwrap() };
 
@@ -155,8 +156,9 @@ const MAX_STEPS_OF_A_WALK: i32 = 300_000;
 #[test]
 fn a_page_of_100_000_people_costs_what_is_on_it() {
     let fixture = crowd();
-    let (tenant, conn) = (fixture.tenant, bounded(&fixture, MAX_STEPS_OF_A_PAGE));
-    let tx = Tx::new(&conn, at(0));
+    let (tenant, known) = (fixture.tenant, Known::default());
+    let conn = bounded(&fixture, MAX_STEPS_OF_A_PAGE);
+    let tx = Tx::new(&conn, &known, at(0));
     let all = resources::get(&tx, tenant, Kind::Group, "all")
         .unwrap()
         .unwrap();
@@ -220,7 +222,7 @@ fn a_page_of_100_000_people_costs_what_is_on_it() {
     ] {
         // A cached statement's steps are counted on from where it is used again.
         let conn = bounded(&fixture, MAX_STEPS_OF_A_PAGE);
-        let page = directory::search(&Tx::new(&conn, at(0)), tenant, &wanted, &from, 50)
+        let page = directory::search(&Tx::new(&conn, &known, at(0)), tenant, &wanted, &from, 50)
             .unwrap_or_else(|error| panic!("{wanted:?} {from:?}: {error}"));
         assert_eq!(page.entries[0].stored.id, first, "{wanted:?} {from:?}");
     }
@@ -235,7 +237,7 @@ fn a_page_of_100_000_people_costs_what_is_on_it() {
     directory::counts(&tx, tenant, &all).unwrap();
 
     let conn = bounded(&fixture, MAX_STEPS_OF_A_WALK);
-    let tx = Tx::new(&conn, at(0));
+    let tx = Tx::new(&conn, &known, at(0));
     let nobody = Wanted {
         prefix: "u",
         role: Some(RoleId(1)),

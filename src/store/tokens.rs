@@ -3,6 +3,7 @@
 //! A slow hash would cost 11 ms on every request and add nothing to 256 random bits: that is for passwords.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, digest, rand};
 use jiff::Timestamp;
@@ -10,8 +11,10 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{OptionalExtension, Row};
 
 use super::column::Millis;
-use super::{Snapshot, TenantId, Tx};
+use super::tenants::{self, Tenant};
+use super::{Snapshot, TenantId, Tx, attributes, known};
 use crate::error::{Doing, Result};
+use crate::scim::declare::Schemas;
 
 /// What a token opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +129,7 @@ impl fmt::Debug for Secret {
 }
 
 /// The SHA-256 of a token, as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
 impl TokenHash {
@@ -277,6 +280,34 @@ pub fn create(tx: &Tx<'_>, tenant: TenantId, secret: &Secret, new: &New) -> Resu
             statement.query_row(values, from_row)
         })
         .doing("creating a token")
+}
+
+/// Who shows a token (RFC 6750 §1.2).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bearer {
+    /// What they show, whatever its state.
+    pub token: Token,
+    /// What the token opens.
+    pub tenant: Tenant,
+    /// The tenant's schemas.
+    pub schemas: Arc<Schemas>,
+}
+
+/// Whose token has this hash.
+pub fn bearer(snapshot: &Snapshot<'_>, hash: &TokenHash) -> Result<Option<Arc<Bearer>>> {
+    known::of(&snapshot.known.bearers, *hash, || {
+        let Some(token) = by_hash(snapshot, hash)? else {
+            return Ok(None);
+        };
+        let Some(tenant) = tenants::by_id(snapshot, token.tenant)? else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(Bearer {
+            schemas: attributes::schemas(snapshot, tenant.id)?,
+            token,
+            tenant,
+        })))
+    })
 }
 
 /// The token with this hash, whatever its state.

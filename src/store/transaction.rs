@@ -2,16 +2,10 @@
 
 use rusqlite::{Connection, Result};
 
-/// One in progress; rolled back where it is dropped, also by a panic.
+/// One of changes in progress; rolled back where it is dropped, also by a panic.
 pub(super) struct Transaction<'c>(&'c Connection);
 
 impl<'c> Transaction<'c> {
-    /// Begins to read: the snapshot is that of the first question.
-    pub(super) fn reading(conn: &'c Connection) -> Result<Transaction<'c>> {
-        run(conn, "BEGIN")?;
-        Ok(Transaction(conn))
-    }
-
     /// Begins to write. A lock that is got at the beginning can't be refused in the middle.
     pub(super) fn writing(conn: &'c Connection) -> Result<Transaction<'c>> {
         run(conn, "BEGIN IMMEDIATE")?;

@@ -14,7 +14,6 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -389,7 +388,7 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
     let mut told = 0;
     let anchor = Anchor::of(Path::new(conn.path().unwrap_or_default()));
     let mut wal = Wal::of(&conn, LARGE_WAL_BYTES, WAIT_FOR_READERS);
-    let known = Rc::<Known>::default();
+    let known = Known::default();
     while let Some((mut changes, exchanges)) = queue.next() {
         let recorded = exchanges.len() as u64;
         let committed = commit(&conn, &anchor, &known, &mut changes, &exchanges);
@@ -440,7 +439,7 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
 fn commit(
     conn: &Connection,
     anchor: &Anchor,
-    known: &Rc<Known>,
+    known: &Known,
     changes: &mut [Change],
     exchanges: &[Exchange],
 ) -> Result<Vec<Answer>> {
@@ -466,13 +465,13 @@ fn commit(
 /// Runs changes one after the other, and ends early with `false` where one that was refused has written something.
 fn run_plainly(
     conn: &Connection,
-    known: &Rc<Known>,
+    known: &Known,
     changes: &mut [Change],
 ) -> Result<(Vec<Answer>, bool)> {
     let mut answers = Vec::with_capacity(changes.len());
     for change in changes {
         let rows = conn.total_changes();
-        let (keep, answer, trouble) = (change.run)(&Tx::knowing(known.clone(), conn, change.now));
+        let (keep, answer, trouble) = (change.run)(&Tx::new(conn, known, change.now));
         whole(conn).map_err(|error| trouble.map_or(error, Error::from))?;
         answers.push(answer);
         if !keep && conn.total_changes() != rows {
@@ -484,12 +483,11 @@ fn run_plainly(
 }
 
 /// Runs each change in a savepoint of its own.
-fn run_apart(conn: &Connection, known: &Rc<Known>, changes: &mut [Change]) -> Result<Vec<Answer>> {
+fn run_apart(conn: &Connection, known: &Known, changes: &mut [Change]) -> Result<Vec<Answer>> {
     let run = |change: &mut Change| {
         let mut trouble = None;
         let answer = in_savepoint(conn, "change", || {
-            let (keep, answer, its_trouble) =
-                (change.run)(&Tx::knowing(known.clone(), conn, change.now));
+            let (keep, answer, its_trouble) = (change.run)(&Tx::new(conn, known, change.now));
             trouble = its_trouble;
             if !keep {
                 known.forget();
@@ -505,16 +503,14 @@ fn run_apart(conn: &Connection, known: &Rc<Known>, changes: &mut [Change]) -> Re
 /// Begins a transaction with exchanges: first, so that the log tells of a read before the change that followed it.
 fn begin<'c>(
     conn: &'c Connection,
-    known: &Rc<Known>,
+    known: &Known,
     exchanges: &[Exchange],
 ) -> Result<Transaction<'c>> {
     let transaction = Transaction::writing(conn).doing("beginning to write")?;
     known.refresh(conn)?;
     for exchange in exchanges {
         // The tenant may be gone by now, for one; the others' lines are none the worse for it.
-        if let Err(error) =
-            exchanges::insert(&Tx::knowing(known.clone(), conn, exchange.at), exchange)
-        {
+        if let Err(error) = exchanges::insert(&Tx::new(conn, known, exchange.at), exchange) {
             log::warn!("an exchange is missing in the provisioning log: {error}");
         }
     }

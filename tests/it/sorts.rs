@@ -1,6 +1,5 @@
 //! The table of orders over the people in `data/people.json`: ascending, descending, and page by page.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -42,7 +41,8 @@ pub fn page(
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let query: Vec<_> = query.iter().map(owned).collect();
     let request = SearchRequest::from_query(&query).map_err(|error| error.to_string())?;
-    match provision::search(store, Arc::new(call), &[Kind::User], &request) {
+    let reading = store.reading().unwrap();
+    match provision::search(store, &reading, &call, &[Kind::User], &request) {
         Ok(answer) => Ok(body_of(&answer)),
         Err(Error::Scim(refusal)) => Err(text(&refusal.to_json()["scimType"])),
         Err(error) => panic!("{error}"),

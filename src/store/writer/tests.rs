@@ -144,7 +144,7 @@ fn what_others_wrote_is_no_longer_taken_as_known() {
     let (ours, tenant) = (&fixture.store, fixture.tenant);
     let other = Store::open(fixture.dir.path()).unwrap();
     let count = || {
-        let roles = move |tx: &Tx<'_>| Ok(roles::rules_known(tx, tenant)?.roles.len());
+        let roles = move |tx: &Tx<'_>| Ok(roles::rules(tx, tenant)?.roles.len());
         ours.write_again(at(0), roles).unwrap()
     };
     let before = [count(), count()];

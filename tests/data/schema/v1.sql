@@ -219,7 +219,8 @@ CREATE TABLE exchange (
     request_id    TEXT    NOT NULL,  -- as in the answer's header and in the server's own log
     method        TEXT    NOT NULL,
     target        TEXT    NOT NULL,  -- path and query
-    deed          TEXT    NOT NULL CHECK (deed IN ('create', 'change', 'delete', 'read')), -- what method and target ask for
+    deed          TEXT    NOT NULL CHECK (deed = 'create' OR deed = 'change' OR deed = 'delete' OR deed = 'read'),
+                                     -- what method and target ask for; an IN of four would be a table that each line makes
     action        TEXT    NOT NULL,  -- in words: deactivated user ana@example.com
     subject       TEXT,              -- id of the resource, where there is one
     status        INTEGER NOT NULL,  -- of the answer
@@ -243,13 +244,13 @@ CREATE TABLE event (
     before  TEXT,             -- JSON, NULL where there was nothing
     after   TEXT              -- JSON, NULL where there is nothing now
 ) STRICT;
-INSERT INTO tenant VALUES (1, 'acme', 'acme', 1796068516150, NULL, 5, 'accept', 'revive', 30, 20, 25, 90, 0, 1, NULL, '[]');
-INSERT INTO token VALUES (1, 1, 'scim', 'SCIM', 'rcs_952a2a', X'B5BFA958EB74C9A5530E7C83878307F75CF4B1DDA77264F9E436205E563F30B5', 1796068516191, NULL, NULL, '', NULL, 1796068516303, 1796068516303, '127.0.0.1');
-INSERT INTO token VALUES (2, 1, 'api', 'SCIM', 'rca_457173', X'D40E8352468852D764D5EBF567DE366AE5C4C8AA7228629CAB836EE5526691D4', 1796068516300, NULL, NULL, 'read', NULL, NULL, NULL, NULL);
-INSERT INTO account VALUES (1, 1, 'admin@example.org', 'admin@example.org', '$argon2id$v=19$m=19456,t=2,p=1$7PBnzYvvNBssI5Z39uDuGw$MyjAxb1NUdmrxAaChckrMbIbC8s/29FEbL0iGfPWu3I', 1796068516235, 1796068516356, 0);
-INSERT INTO session VALUES (1, 1, 1, NULL, X'4F0E6495B96B7A585AC22E7612A185137A6DD1E801856C5019E9EBB20FF7BCD0', 1796068516356, 1796068516356, 'password', 1796068516356, '127.0.0.1', '', NULL);
-INSERT INTO session VALUES (2, 1, NULL, 1, X'1E2B938075DA8A4D3EE984AB46D1F4425348689792B14A7FA74B1561B135CF62', 1796068516414, 1796068516414, 'password', 1796068516414, '127.0.0.1', '', NULL);
-INSERT INTO link VALUES (X'2AD00EFD362096F2FB7CF694B400784BF58A0670DE218EFEF0B8A89AEAF1DCD4', NULL, NULL, NULL, 1796070316146);
+INSERT INTO tenant VALUES (1, 'acme', 'acme', 1796072410542, NULL, 5, 'accept', 'revive', 30, 20, 25, 90, 0, 1, NULL, '[]');
+INSERT INTO token VALUES (1, 1, 'scim', 'SCIM', 'rcs_8cc4a9', X'B2201FFB3731E365E56D8AF04B073353F7AF7DF5C27AD33BE6181BBA259F3B66', 1796072410582, NULL, NULL, '', NULL, 1796072410685, 1796072410685, '127.0.0.1');
+INSERT INTO token VALUES (2, 1, 'api', 'SCIM', 'rca_091ec6', X'F18B04AA97580CEDB1574A0C39E79313CF3ED305C0E9F59D98058DC201D776C3', 1796072410681, NULL, NULL, 'read', NULL, NULL, NULL, NULL);
+INSERT INTO account VALUES (1, 1, 'admin@example.org', 'admin@example.org', '$argon2id$v=19$m=19456,t=2,p=1$AP75SeR/Yl70aKBr4LdQGQ$/uw4EcJqBCloe2scSWkXeBTDePv9pGCrX9MVKI2k/lA', 1796072410627, 1796072410738, 0);
+INSERT INTO session VALUES (1, 1, 1, NULL, X'BCAE767E4BD483BA5B8B7FCDC45A1798F3B061043D28653BA4D640F983B613A5', 1796072410738, 1796072410738, 'password', 1796072410738, '127.0.0.1', '', NULL);
+INSERT INTO session VALUES (2, 1, NULL, 1, X'F727EE5E4A18C101A3D7B093C845BA2327306B278A8040784AE112AB41F948DC', 1796072410797, 1796072410797, 'password', 1796072410797, '127.0.0.1', '', NULL);
+INSERT INTO link VALUES (X'7144F7167C080A67B7348E90F500C6530CDE83C2A41196626215122B98238AD3', NULL, NULL, NULL, 1796074210538);
 INSERT INTO role VALUES (1, 1, 'Admin', 1, 1);
 INSERT INTO role VALUES (2, 1, 'Billing admin', 2, 0);
 INSERT INTO role VALUES (3, 1, 'Team lead', 3, 0);
@@ -262,54 +263,54 @@ INSERT INTO role_value VALUES (1, 'Member', 5);
 INSERT INTO role_value VALUES (1, 'Responder', 4);
 INSERT INTO role_value VALUES (1, 'Team lead', 3);
 INSERT INTO role_group VALUES (1, 'sre', 'SRE', 3);
-INSERT INTO resource VALUES (1, 1, 'User', '01a22e06-a1cf-7a71-ba79-7d4675712dfa', 'ana@example.org', 'ana@example.org', 'a', 1, 'Boss', 1, 1796068516303, 1796068516303, 3, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
-INSERT INTO resource VALUES (2, 1, 'User', '01a22e06-a1f0-75f3-a6e5-da11c38d372d', 'bob@example.org', 'bob@example.org', NULL, 1, NULL, 3, 1796068516336, 1796068516336, 2, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
-INSERT INTO resource VALUES (3, 1, 'User', '01a22e06-a1f2-75bb-a9b3-34f68c4e2f6a', 'gone@example.org', 'gone@example.org', NULL, 1, NULL, 3, 1796068516338, 1796068516338, 3, 1796068516344, '{"active":true,"userName":"gone@example.org"}');
-INSERT INTO resource VALUES (4, 1, 'Group', '01a22e06-a1f3-71d9-8bc5-0f1f9b834fa1', 'sre', 'SRE', NULL, NULL, NULL, NULL, 1796068516339, 1796068516344, 4, NULL, '{"displayName":"SRE"}');
-INSERT INTO resource VALUES (5, 1, 'Group', '01a22e06-a1f5-78a7-8a70-6786172c44f8', 'everybody', 'Everybody', NULL, NULL, NULL, NULL, 1796068516341, 1796068516341, 2, NULL, '{"displayName":"Everybody"}');
-INSERT INTO password VALUES (1, 1, '$argon2id$v=19$m=19456,t=2,p=1$3RFSXt+9PtgW+Oo5cmw+JQ$LyE7F0ejyrHg5E/S4FoB2bcOz/ZIfRKb8xqAN3swZF4', 1796068516303);
+INSERT INTO resource VALUES (1, 1, 'User', '01a22e42-0e3d-7000-b504-0dbe549667a5', 'ana@example.org', 'ana@example.org', 'a', 1, 'Boss', 1, 1796072410685, 1796072410685, 3, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
+INSERT INTO resource VALUES (2, 1, 'User', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', 'bob@example.org', 'bob@example.org', NULL, 1, NULL, 3, 1796072410716, 1796072410716, 2, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
+INSERT INTO resource VALUES (3, 1, 'User', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', 'gone@example.org', 'gone@example.org', NULL, 1, NULL, 3, 1796072410718, 1796072410718, 3, 1796072410725, '{"active":true,"userName":"gone@example.org"}');
+INSERT INTO resource VALUES (4, 1, 'Group', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', 'sre', 'SRE', NULL, NULL, NULL, NULL, 1796072410719, 1796072410725, 4, NULL, '{"displayName":"SRE"}');
+INSERT INTO resource VALUES (5, 1, 'Group', '01a22e42-0e62-7000-841f-58ffd559254a', 'everybody', 'Everybody', NULL, NULL, NULL, NULL, 1796072410722, 1796072410722, 2, NULL, '{"displayName":"Everybody"}');
+INSERT INTO password VALUES (1, 1, '$argon2id$v=19$m=19456,t=2,p=1$pY/vTXIeDn51FtN+B2E4RQ$pjI3AzJH/NCtF4AhXcTbKE6lHtSQWaydt+5ymHXC/BI', 1796072410685);
 INSERT INTO tally VALUES (1, 'Group', 0, 2);
 INSERT INTO tally VALUES (1, 'User', 0, 2);
-INSERT INTO cursor_key VALUES (1, X'DBA6B68A956E6ED47F0FAAF0F40728727FCFDB68DE4F287C31C8465CE99ACB4C');
+INSERT INTO cursor_key VALUES (1, X'A5815CE0EF1DFAB3A58792E0FD230051FCCF55025E0F0990D59FE652D5CB4A4F');
 INSERT INTO resource_value VALUES (1, 'emails.value', 'ana@example.org', 1);
-INSERT INTO team_member VALUES (4, 1, 0, 1796068516339);
-INSERT INTO team_member VALUES (4, 2, 0, 1796068516343);
-INSERT INTO team_member VALUES (4, 3, 0, 1796068516339);
-INSERT INTO team_member VALUES (5, 4, 1, 1796068516341);
-INSERT INTO exchange VALUES (1, 1, 1, 1796068516303, '127.0.0.1', '01a22e06-a1cf-7791-bc0d-aafc715d6004', 'POST', '/scim/v2/Users', 'create', 'created user ana@example.org', '01a22e06-a1cf-7a71-ba79-7d4675712dfa', 201, 8, 10, NULL, NULL, 31543, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (2, 1, 1, 1796068516336, '127.0.0.1', '01a22e06-a1f0-7f1b-88a1-28235166abf1', 'POST', '/scim/v2/Users', 'create', 'created user bob@example.org', '01a22e06-a1f0-75f3-a6e5-da11c38d372d', 201, 11, 12, NULL, NULL, 632, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (3, 1, 1, 1796068516338, '127.0.0.1', '01a22e06-a1f2-7ca6-bfb8-41414a7f5b5f', 'POST', '/scim/v2/Users', 'create', 'created user gone@example.org', '01a22e06-a1f2-75bb-a9b3-34f68c4e2f6a', 201, 13, 14, NULL, NULL, 432, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (4, 1, 1, 1796068516339, '127.0.0.1', '01a22e06-a1f3-7d36-b2b7-3ed3bbae3818', 'POST', '/scim/v2/Groups', 'create', 'created team SRE with 2 members', '01a22e06-a1f3-71d9-8bc5-0f1f9b834fa1', 201, 15, 18, NULL, NULL, 1245, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (5, 1, 1, 1796068516341, '127.0.0.1', '01a22e06-a1f5-78e0-b7f5-c0df1b3e7d33', 'POST', '/scim/v2/Groups', 'create', 'created team Everybody with 1 member', '01a22e06-a1f5-78a7-8a70-6786172c44f8', 201, 19, 20, NULL, NULL, 1094, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (6, 1, 1, 1796068516343, '127.0.0.1', '01a22e06-a1f7-7a4e-8530-fa24dd9fc1e3', 'PATCH', '/scim/v2/Groups/01a22e06-a1f3-71d9-8bc5-0f1f9b834fa1', 'change', 'added 1 member to team SRE', '01a22e06-a1f3-71d9-8bc5-0f1f9b834fa1', 204, 21, 22, NULL, NULL, 594, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (7, 1, 1, 1796068516344, '127.0.0.1', '01a22e06-a1f8-7686-8f44-634bb2506104', 'DELETE', '/scim/v2/Users/01a22e06-a1f2-75bb-a9b3-34f68c4e2f6a', 'delete', 'deleted user gone@example.org', '01a22e06-a1f2-75bb-a9b3-34f68c4e2f6a', 204, 23, 24, NULL, NULL, 690, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (8, 1, 1, 1796068516345, '127.0.0.1', '01a22e06-a1f9-7252-9f25-737357eeaab4', 'POST', '/scim/v2/Users', 'create', 'refused to create a user', NULL, 409, NULL, NULL, 'uniqueness', 'userName "ana@example.org" belongs to another User already', 310, '[]', '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ana@example.org"}', '{"detail":"userName \"ana@example.org\" belongs to another User already","schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"scimType":"uniqueness","status":"409"}');
-INSERT INTO event VALUES (1, 1, 1796068516150, 'operator', 'tenant.created', 'acme', NULL, NULL, '{"name":"acme"}');
-INSERT INTO event VALUES (2, 1, 1796068516191, 'operator', 'token.created', '1', NULL, NULL, '{"expires":null,"for":"scim","name":"SCIM","prefix":"rcs_952a2a","scopes":[]}');
-INSERT INTO event VALUES (3, 1, 1796068516199, 'operator', 'setting.changed', 'password_sign_in', NULL, 'false', 'true');
-INSERT INTO event VALUES (4, 1, 1796068516235, 'operator', 'account.created', '1', NULL, NULL, '{"email":"admin@example.org"}');
-INSERT INTO event VALUES (5, 1, 1796068516243, 'operator', 'role.mapped', 'Boss', NULL, NULL, '{"by":"value","role":"Admin"}');
-INSERT INTO event VALUES (6, 1, 1796068516252, 'operator', 'role.mapped', 'SRE', NULL, NULL, '{"by":"group","role":"Team lead"}');
-INSERT INTO event VALUES (7, 1, 1796068516300, 'operator', 'token.created', '2', NULL, NULL, '{"expires":null,"for":"api","name":"SCIM","prefix":"rca_457173","scopes":["read"]}');
-INSERT INTO event VALUES (8, 1, 1796068516303, 'token:1', 'user.created', '01a22e06-a1cf-7a71-ba79-7d4675712dfa', NULL, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
-INSERT INTO event VALUES (9, 1, 1796068516303, 'token:1', 'role.assigned', '01a22e06-a1cf-7a71-ba79-7d4675712dfa', NULL, NULL, '{"role":"Admin"}');
-INSERT INTO event VALUES (10, 1, 1796068516303, 'token:1', 'user.password_changed', '01a22e06-a1cf-7a71-ba79-7d4675712dfa', NULL, NULL, '{"password":"set"}');
-INSERT INTO event VALUES (11, 1, 1796068516336, 'token:1', 'user.created', '01a22e06-a1f0-75f3-a6e5-da11c38d372d', NULL, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
-INSERT INTO event VALUES (12, 1, 1796068516336, 'token:1', 'role.assigned', '01a22e06-a1f0-75f3-a6e5-da11c38d372d', NULL, NULL, '{"role":"Member"}');
-INSERT INTO event VALUES (13, 1, 1796068516338, 'token:1', 'user.created', '01a22e06-a1f2-75bb-a9b3-34f68c4e2f6a', NULL, NULL, '{"active":true,"userName":"gone@example.org"}');
-INSERT INTO event VALUES (14, 1, 1796068516338, 'token:1', 'role.assigned', '01a22e06-a1f2-75bb-a9b3-34f68c4e2f6a', NULL, NULL, '{"role":"Member"}');
-INSERT INTO event VALUES (15, 1, 1796068516339, 'token:1', 'team.created', '01a22e06-a1f3-71d9-8bc5-0f1f9b834fa1', NULL, NULL, '{"displayName":"SRE"}');
-INSERT INTO event VALUES (16, 1, 1796068516339, 'token:1', 'member.added', '01a22e06-a1f3-71d9-8bc5-0f1f9b834fa1', '01a22e06-a1cf-7a71-ba79-7d4675712dfa', NULL, NULL);
-INSERT INTO event VALUES (17, 1, 1796068516339, 'token:1', 'member.added', '01a22e06-a1f3-71d9-8bc5-0f1f9b834fa1', '01a22e06-a1f2-75bb-a9b3-34f68c4e2f6a', NULL, NULL);
-INSERT INTO event VALUES (18, 1, 1796068516339, 'token:1', 'role.assigned', '01a22e06-a1f2-75bb-a9b3-34f68c4e2f6a', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
-INSERT INTO event VALUES (19, 1, 1796068516341, 'token:1', 'team.created', '01a22e06-a1f5-78a7-8a70-6786172c44f8', NULL, NULL, '{"displayName":"Everybody"}');
-INSERT INTO event VALUES (20, 1, 1796068516341, 'token:1', 'subteam.added', '01a22e06-a1f5-78a7-8a70-6786172c44f8', '01a22e06-a1f3-71d9-8bc5-0f1f9b834fa1', NULL, NULL);
-INSERT INTO event VALUES (21, 1, 1796068516343, 'token:1', 'member.added', '01a22e06-a1f3-71d9-8bc5-0f1f9b834fa1', '01a22e06-a1f0-75f3-a6e5-da11c38d372d', NULL, NULL);
-INSERT INTO event VALUES (22, 1, 1796068516343, 'token:1', 'role.assigned', '01a22e06-a1f0-75f3-a6e5-da11c38d372d', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
-INSERT INTO event VALUES (23, 1, 1796068516344, 'token:1', 'member.removed', '01a22e06-a1f3-71d9-8bc5-0f1f9b834fa1', '01a22e06-a1f2-75bb-a9b3-34f68c4e2f6a', NULL, NULL);
-INSERT INTO event VALUES (24, 1, 1796068516344, 'token:1', 'user.deleted', '01a22e06-a1f2-75bb-a9b3-34f68c4e2f6a', NULL, '{"active":true,"userName":"gone@example.org"}', NULL);
-INSERT INTO event VALUES (25, 1, 1796068516356, 'account:1', 'account.signed_in', '1', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
-INSERT INTO event VALUES (26, 1, 1796068516414, 'person:01a22e06-a1cf-7a71-ba79-7d4675712dfa', 'user.signed_in', '01a22e06-a1cf-7a71-ba79-7d4675712dfa', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
+INSERT INTO team_member VALUES (4, 1, 0, 1796072410719);
+INSERT INTO team_member VALUES (4, 2, 0, 1796072410724);
+INSERT INTO team_member VALUES (4, 3, 0, 1796072410719);
+INSERT INTO team_member VALUES (5, 4, 1, 1796072410722);
+INSERT INTO exchange VALUES (1, 1, 1, 1796072410685, '127.0.0.1', '01a22e42-0e3d-7099-9277-92a5efd1da02', 'POST', '/scim/v2/Users', 'create', 'created user ana@example.org', '01a22e42-0e3d-7000-b504-0dbe549667a5', 201, 8, 10, NULL, NULL, 29433, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (2, 1, 1, 1796072410716, '127.0.0.1', '01a22e42-0e5c-7350-8527-4e52a4bbf8f3', 'POST', '/scim/v2/Users', 'create', 'created user bob@example.org', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', 201, 11, 12, NULL, NULL, 999, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (3, 1, 1, 1796072410718, '127.0.0.1', '01a22e42-0e5e-7144-8899-601c51368013', 'POST', '/scim/v2/Users', 'create', 'created user gone@example.org', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', 201, 13, 14, NULL, NULL, 693, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (4, 1, 1, 1796072410719, '127.0.0.1', '01a22e42-0e5f-7953-b75e-ba1fbd431404', 'POST', '/scim/v2/Groups', 'create', 'created team SRE with 2 members', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', 201, 15, 18, NULL, NULL, 1659, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (5, 1, 1, 1796072410722, '127.0.0.1', '01a22e42-0e62-7074-aa4b-dccf5aa1efa9', 'POST', '/scim/v2/Groups', 'create', 'created team Everybody with 1 member', '01a22e42-0e62-7000-841f-58ffd559254a', 201, 19, 20, NULL, NULL, 1237, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (6, 1, 1, 1796072410724, '127.0.0.1', '01a22e42-0e64-7164-98c4-64452988ee41', 'PATCH', '/scim/v2/Groups/01a22e42-0e5f-7000-aaf1-b2f78e875ade', 'change', 'added 1 member to team SRE', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', 204, 21, 22, NULL, NULL, 800, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (7, 1, 1, 1796072410725, '127.0.0.1', '01a22e42-0e65-78b6-9be0-febdfb32882c', 'DELETE', '/scim/v2/Users/01a22e42-0e5e-7000-862c-e6fd2f9ce696', 'delete', 'deleted user gone@example.org', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', 204, 23, 24, NULL, NULL, 849, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (8, 1, 1, 1796072410727, '127.0.0.1', '01a22e42-0e67-7078-84d8-c188f1bded10', 'POST', '/scim/v2/Users', 'create', 'refused to create a user', NULL, 409, NULL, NULL, 'uniqueness', 'userName "ana@example.org" belongs to another User already', 390, '[]', '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ana@example.org"}', '{"detail":"userName \"ana@example.org\" belongs to another User already","schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"scimType":"uniqueness","status":"409"}');
+INSERT INTO event VALUES (1, 1, 1796072410542, 'operator', 'tenant.created', 'acme', NULL, NULL, '{"name":"acme"}');
+INSERT INTO event VALUES (2, 1, 1796072410582, 'operator', 'token.created', '1', NULL, NULL, '{"expires":null,"for":"scim","name":"SCIM","prefix":"rcs_8cc4a9","scopes":[]}');
+INSERT INTO event VALUES (3, 1, 1796072410591, 'operator', 'setting.changed', 'password_sign_in', NULL, 'false', 'true');
+INSERT INTO event VALUES (4, 1, 1796072410627, 'operator', 'account.created', '1', NULL, NULL, '{"email":"admin@example.org"}');
+INSERT INTO event VALUES (5, 1, 1796072410636, 'operator', 'role.mapped', 'Boss', NULL, NULL, '{"by":"value","role":"Admin"}');
+INSERT INTO event VALUES (6, 1, 1796072410643, 'operator', 'role.mapped', 'SRE', NULL, NULL, '{"by":"group","role":"Team lead"}');
+INSERT INTO event VALUES (7, 1, 1796072410681, 'operator', 'token.created', '2', NULL, NULL, '{"expires":null,"for":"api","name":"SCIM","prefix":"rca_091ec6","scopes":["read"]}');
+INSERT INTO event VALUES (8, 1, 1796072410685, 'token:1', 'user.created', '01a22e42-0e3d-7000-b504-0dbe549667a5', NULL, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
+INSERT INTO event VALUES (9, 1, 1796072410685, 'token:1', 'role.assigned', '01a22e42-0e3d-7000-b504-0dbe549667a5', NULL, NULL, '{"role":"Admin"}');
+INSERT INTO event VALUES (10, 1, 1796072410685, 'token:1', 'user.password_changed', '01a22e42-0e3d-7000-b504-0dbe549667a5', NULL, NULL, '{"password":"set"}');
+INSERT INTO event VALUES (11, 1, 1796072410716, 'token:1', 'user.created', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', NULL, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
+INSERT INTO event VALUES (12, 1, 1796072410716, 'token:1', 'role.assigned', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', NULL, NULL, '{"role":"Member"}');
+INSERT INTO event VALUES (13, 1, 1796072410718, 'token:1', 'user.created', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, NULL, '{"active":true,"userName":"gone@example.org"}');
+INSERT INTO event VALUES (14, 1, 1796072410718, 'token:1', 'role.assigned', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, NULL, '{"role":"Member"}');
+INSERT INTO event VALUES (15, 1, 1796072410719, 'token:1', 'team.created', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', NULL, NULL, '{"displayName":"SRE"}');
+INSERT INTO event VALUES (16, 1, 1796072410719, 'token:1', 'member.added', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', '01a22e42-0e3d-7000-b504-0dbe549667a5', NULL, NULL);
+INSERT INTO event VALUES (17, 1, 1796072410719, 'token:1', 'member.added', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, NULL);
+INSERT INTO event VALUES (18, 1, 1796072410719, 'token:1', 'role.assigned', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
+INSERT INTO event VALUES (19, 1, 1796072410722, 'token:1', 'team.created', '01a22e42-0e62-7000-841f-58ffd559254a', NULL, NULL, '{"displayName":"Everybody"}');
+INSERT INTO event VALUES (20, 1, 1796072410722, 'token:1', 'subteam.added', '01a22e42-0e62-7000-841f-58ffd559254a', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', NULL, NULL);
+INSERT INTO event VALUES (21, 1, 1796072410724, 'token:1', 'member.added', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', NULL, NULL);
+INSERT INTO event VALUES (22, 1, 1796072410724, 'token:1', 'role.assigned', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
+INSERT INTO event VALUES (23, 1, 1796072410725, 'token:1', 'member.removed', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, NULL);
+INSERT INTO event VALUES (24, 1, 1796072410725, 'token:1', 'user.deleted', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, '{"active":true,"userName":"gone@example.org"}', NULL);
+INSERT INTO event VALUES (25, 1, 1796072410738, 'account:1', 'account.signed_in', '1', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
+INSERT INTO event VALUES (26, 1, 1796072410797, 'person:01a22e42-0e3d-7000-b504-0dbe549667a5', 'user.signed_in', '01a22e42-0e3d-7000-b504-0dbe549667a5', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
 INSERT INTO sqlite_sequence VALUES ('tenant', 1);
 INSERT INTO sqlite_sequence VALUES ('role', 5);
 INSERT INTO sqlite_sequence VALUES ('event', 26);

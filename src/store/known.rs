@@ -1,0 +1,89 @@
+//! What many requests have in common, read once and known until something is committed.
+//!
+//! Each connection knows for itself, and asks SQLite at the beginning of each transaction whether anybody else has committed
+//! since its last one: another thread, or a command in another process. Then it forgets everything.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::TenantId;
+use super::tokens::{Bearer, TokenHash};
+use crate::access::roles::Rules;
+use crate::error::{Doing, Result};
+use crate::scim::declare::Schemas;
+use crate::settings::Settings;
+
+/// Most of a kind that a connection knows: where there are more, it begins anew.
+const MOST: usize = 1000;
+
+/// Where those of one kind are kept.
+pub(super) type Shelf<K, T> = RefCell<HashMap<K, T>>;
+
+/// What one connection knows.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// SQLite's number that is another one after each commit of anybody else.
+    version: Cell<i64>,
+    pub(super) bearers: Shelf<TokenHash, Option<Arc<Bearer>>>,
+    pub(super) schemas: Shelf<TenantId, Arc<Schemas>>,
+    pub(super) settings: Shelf<TenantId, Settings>,
+    pub(super) rules: Shelf<TenantId, Arc<Rules>>,
+    /// The last use of each token that was noted: in which second since 1970, and whether it was answered.
+    pub(super) used: Shelf<i64, (i64, bool)>,
+}
+
+impl Known {
+    /// Whatever may have changed it says so.
+    pub(super) fn forget(&self) {
+        let Known {
+            version: _,
+            bearers,
+            schemas,
+            settings,
+            rules,
+            used,
+        } = self;
+        bearers.borrow_mut().clear();
+        schemas.borrow_mut().clear();
+        settings.borrow_mut().clear();
+        rules.borrow_mut().clear();
+        used.borrow_mut().clear();
+    }
+
+    /// Forgets it where others have committed since; asked inside a transaction, so that it stays true in it.
+    pub(super) fn refresh(&self, conn: &Connection) -> Result<()> {
+        let version = conn
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .doing("asking whether others have written")?;
+        if self.version.replace(version) != version {
+            self.forget();
+        }
+        Ok(())
+    }
+}
+
+/// What is known under a key; else what `read` gives, which is known from then on.
+pub(super) fn of<K: Eq + Hash, T: Clone + Debug + PartialEq>(
+    shelf: &Shelf<K, T>,
+    key: K,
+    read: impl Fn() -> Result<T>,
+) -> Result<T> {
+    let found = shelf.borrow().get(&key).cloned();
+    if let Some(found) = found {
+        debug_assert_eq!(found, read()?, "known and not forgotten");
+        return Ok(found);
+    }
+    let found = read()?;
+    let mut shelf = shelf.borrow_mut();
+    if shelf.len() >= MOST {
+        shelf.clear();
+    }
+    shelf.insert(key, found.clone());
+    Ok(found)
+}
