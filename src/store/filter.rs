@@ -140,6 +140,11 @@ impl Lookup {
         })
     }
 
+    /// Whether it finds each row once.
+    pub fn is_distinct(&self) -> bool {
+        self.index != Index::Link
+    }
+
     /// A SELECT of the row numbers that it finds, perhaps of deleted resources too.
     pub fn rows(&self, kind: Kind, params: &mut Params) -> String {
         let key = params.bind(self.key.clone());
@@ -155,7 +160,7 @@ impl Lookup {
             Index::Name => by_column("name_key"),
             Index::ExternalId => by_column("external_id"),
             Index::Value => format!(
-                "SELECT resource FROM resource_value
+                "SELECT resource AS row FROM resource_value
                  WHERE tenant = ?1 AND attribute = {} AND value = {key}",
                 params.bind(self.attribute.clone())
             ),

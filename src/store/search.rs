@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use self::order::Order;
 use super::attributes::schemas;
-use super::filter::{self, Params, Translation};
+use super::filter::{self, Lookup, Params, Translation};
 use super::place::{Place, Start};
 use super::resources::{self, Page, Query, Stored, at_row, by_row};
 use super::{Snapshot, TenantId};
@@ -237,13 +237,9 @@ impl Statement {
         );
         let order = Order::of(query, &mut params);
         let key = order.key();
-        let found = match candidates(&schemas, query, &mut params) {
-            // Left to itself, SQLite may think the tenant's resources fewer than the candidates, and walk them.
-            Some(candidates) => format!(
-                "SELECT r.row, {key} FROM resource AS r NOT INDEXED WHERE r.row IN ({candidates}) AND {which}"
-            ),
-            None => format!("SELECT r.row, {key} FROM resource AS r WHERE {which}"),
-        };
+        let from = candidates(&schemas, query, &mut params)
+            .unwrap_or_else(|| "resource AS r WHERE TRUE".to_owned());
+        let found = format!("SELECT r.row, {key} FROM {from} AND {which}");
         Statement {
             found,
             order,
@@ -279,17 +275,29 @@ impl Statement {
     }
 }
 
-/// A SELECT, through indexes, of rows among which are all that the search wants; `None` where indexes can't tell.
+/// The tables of a SELECT and a first condition, through indexes, for rows among which are all that the search wants; `None`
+/// where indexes can't tell. Left to itself, SQLite may think the tenant's resources fewer than these, and walk them.
 fn candidates(schemas: &Schemas, query: &Query<'_>, params: &mut Params) -> Option<String> {
     let filter = query.filter?;
     let of_kind = |&kind: &Kind| Some((kind, filter::lookups(filter, schemas.of(kind))?));
     let lookups: Vec<_> = query.kinds.iter().map(of_kind).collect::<Option<_>>()?;
     let mut selects = Vec::new();
+    let mut distinct = true;
     for (kind, lookups) in lookups {
         selects.extend(lookups.iter().map(|lookup| lookup.rows(kind, params)));
+        distinct &= lookups.iter().all(Lookup::is_distinct);
     }
-    // None at all is an empty list, which SQLite allows.
-    Some(selects.join(" UNION ALL "))
+    Some(match selects.as_slice() {
+        // Most searches: without a list, which SQLite would keep in a table made for it.
+        [select] if distinct => format!(
+            "({select}) AS found CROSS JOIN resource AS r NOT INDEXED WHERE r.row = found.row"
+        ),
+        // None at all is an empty list, which SQLite allows.
+        _ => format!(
+            "resource AS r NOT INDEXED WHERE r.row IN ({})",
+            selects.join(" UNION ALL ")
+        ),
+    })
 }
 
 #[cfg(test)]
