@@ -385,8 +385,8 @@ fn unique(
     document: &Document,
     before: Option<&Stored>,
 ) -> Result<()> {
-    let except = before.map(|stored| stored.row);
-    match resources::taken(tx, call.tenant, kind, document, except)? {
+    let had = before.map(|stored| &stored.document);
+    match resources::taken(tx, call.tenant, kind, document, had)? {
         None => {
             let before = before.map(|stored| (stored.row, &stored.document));
             let resource_type = call.schemas.of(kind);
@@ -451,7 +451,10 @@ fn store_changes(
     )?;
     match after.kind {
         Kind::User => {
-            roles::settle(tx, call.tenant, &call.actor(), &after)?;
+            let said = |side: &Stored| store::roles::said(&side.document, vec![]);
+            if said(before) != said(&after) {
+                roles::settle(tx, call.tenant, &call.actor(), &after)?;
+            }
             let [now, then] = [&after, before].map(|side| resources::external_id(&side.document));
             if now != then {
                 linking::moved(tx, call.tenant, &after)?;

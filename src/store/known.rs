@@ -9,6 +9,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::TenantId;
@@ -32,6 +33,7 @@ pub(super) struct Known {
     pub(super) bearers: Shelf<TokenHash, Option<Arc<Bearer>>>,
     pub(super) schemas: Shelf<TenantId, Arc<Schemas>>,
     pub(super) settings: Shelf<TenantId, Settings>,
+    pub(super) unusual_since: Shelf<TenantId, Option<Timestamp>>,
     pub(super) rules: Shelf<TenantId, Arc<Rules>>,
     /// The last use of each token that was noted: in which second since 1970, and whether it was answered.
     pub(super) used: Shelf<i64, (i64, bool)>,
@@ -45,12 +47,14 @@ impl Known {
             bearers,
             schemas,
             settings,
+            unusual_since,
             rules,
             used,
         } = self;
         bearers.borrow_mut().clear();
         schemas.borrow_mut().clear();
         settings.borrow_mut().clear();
+        unusual_since.borrow_mut().clear();
         rules.borrow_mut().clear();
         used.borrow_mut().clear();
     }

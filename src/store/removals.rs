@@ -7,12 +7,18 @@ use jiff::Timestamp;
 use super::column::Millis;
 use super::nesting::Above;
 use super::resources::{self, Stored};
-use super::{Snapshot, TenantId, Tx, teams};
+use super::{Snapshot, TenantId, Tx, known, teams};
 use crate::error::{Doing, Result};
 use crate::scim::schema::Kind;
 
 /// Since when a tenant is marked, so that nothing of it is purged.
 pub fn unusual_since(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Option<Timestamp>> {
+    known::of(&snapshot.known.unusual_since, tenant, || {
+        mark(snapshot, tenant)
+    })
+}
+
+fn mark(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Option<Timestamp>> {
     snapshot
         .conn
         .prepare_cached("SELECT unusual_since FROM tenant WHERE id = ?")
@@ -25,6 +31,7 @@ pub fn unusual_since(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Option
 
 /// Marks the tenant as of now, or takes the mark away.
 pub fn set_unusual(tx: &Tx<'_>, tenant: TenantId, unusual: bool) -> Result<()> {
+    tx.known.forget();
     tx.conn
         .prepare_cached("UPDATE tenant SET unusual_since = iif(?, ?, NULL) WHERE id = ?")
         .and_then(|mut statement| statement.execute((unusual, Millis(tx.now), tenant)))

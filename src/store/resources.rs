@@ -307,22 +307,22 @@ pub(super) fn rewrite(
 ) -> Result<Stored> {
     let columns = Columns::of(stored.kind, &document)?;
     let last_modified = tx.now.max(stored.last_modified);
-    let version = if columns == Columns::of(stored.kind, &stored.document)? {
+    let updated = if columns == Columns::of(stored.kind, &stored.document)? {
         // SQLite would write each index anew of which a column is set, even to what it was.
         tx.conn
             .prepare_cached(&format!(
                 "UPDATE resource SET last_modified = ?, version = version + 1, document = ?
-                 WHERE tenant = ? AND row = ? AND {condition} RETURNING version"
+                 WHERE tenant = ? AND row = ? AND {condition}"
             ))
             .and_then(|mut statement| {
-                statement.query_row((Millis(last_modified), Json(&document), tenant, stored.row), |row| row.get(0))
+                statement.execute((Millis(last_modified), Json(&document), tenant, stored.row))
             })
     } else {
         tx.conn
             .prepare_cached(&format!(
                 "UPDATE resource SET last_modified = ?, version = version + 1, document = ?,
                                      name_key = ?, display = ?, external_id = ?, active = ?, role_name = ?
-                 WHERE tenant = ? AND row = ? AND {condition} RETURNING version"
+                 WHERE tenant = ? AND row = ? AND {condition}"
             ))
             .and_then(|mut statement| {
                 let values = params![
@@ -336,10 +336,18 @@ pub(super) fn rewrite(
                     tenant,
                     stored.row,
                 ];
-                statement.query_row(values, |row| row.get(0))
+                statement.execute(values)
             })
     }
     .doing("updating a resource")?;
+    if updated != 1 {
+        return Err("it is not there").doing("updating a resource");
+    }
+    // Not by RETURNING, for which SQLite makes a table each time.
+    let version = (tx.conn)
+        .prepare_cached("SELECT version FROM resource WHERE row = ?")
+        .and_then(|mut statement| statement.query_row([stored.row], |row| row.get(0)))
+        .doing("reading a resource's version")?;
     let schemas = attributes::schemas(tx, tenant)?;
     let resource_type = schemas.of(stored.kind);
     let values = values(resource_type, &document);
@@ -369,28 +377,30 @@ pub fn delete(tx: &Tx<'_>, tenant: TenantId, stored: &Stored) -> Result<()> {
 }
 
 /// The attribute (`userName`, `displayName` or `externalId`) of `document` whose value another live resource of the
-/// kind has.
+/// kind has. What `before`, a live one, has already nobody else has.
 pub fn taken(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     kind: Kind,
     document: &Document,
-    except: Option<i64>,
+    before: Option<&Document>,
 ) -> Result<Option<&'static str>> {
     let other_has = |column: &str, value: &str| {
         snapshot
             .conn
             .prepare_cached(&format!(
                 "SELECT 1 FROM resource
-                 WHERE tenant = ? AND kind = ? AND {column} = ? AND deleted_at IS NULL AND row IS NOT ?"
+                 WHERE tenant = ? AND kind = ? AND {column} = ? AND deleted_at IS NULL"
             ))
-            .and_then(|mut statement| statement.exists((tenant, kind, value, except)))
+            .and_then(|mut statement| statement.exists((tenant, kind, value)))
             .doing("looking for a name")
     };
-    if other_has("name_key", &Columns::of(kind, document)?.name_key)? {
+    let name = Columns::of(kind, document)?.name_key;
+    let had = before.map(|it| Columns::of(kind, it)).transpose()?;
+    if had.is_none_or(|had| had.name_key != name) && other_has("name_key", &name)? {
         return Ok(Some(kind.name_attribute()));
     }
-    match external_id(document) {
+    match external_id(document).filter(|id| before.and_then(external_id) != Some(id)) {
         Some(external_id) if other_has("external_id", external_id)? => Ok(Some("externalId")),
         _ => Ok(None),
     }

@@ -89,7 +89,7 @@ fn with_100_000_users_and_members_nothing_common_walks_through_them() {
     resources::by_name(&tx, tenant, Kind::User, "U99999")
         .unwrap()
         .unwrap();
-    resources::taken(&tx, tenant, Kind::User, &user.document, Some(user.row)).unwrap();
+    resources::taken(&tx, tenant, Kind::User, &user.document, None).unwrap();
     let schemas = attributes::schemas(&tx, tenant).unwrap();
     let user_type = schemas.of(Kind::User);
     let taken = attributes::taken(&tx, tenant, &user.document, None, user_type).unwrap();

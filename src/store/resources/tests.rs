@@ -8,12 +8,12 @@ fn taken_by(
     fixture: &Fixture,
     kind: Kind,
     value: Value,
-    except: Option<i64>,
+    before: Option<&Document>,
 ) -> Option<&'static str> {
     let document = document(value);
     fixture
         .store
-        .read(|snapshot| taken(snapshot, fixture.tenant, kind, &document, except))
+        .read(|snapshot| taken(snapshot, fixture.tenant, kind, &document, before))
         .unwrap()
 }
 
@@ -135,7 +135,8 @@ fn a_name_is_taken_whatever_its_case_and_by_others_only() {
         Kind::User,
         json!({"userName": "Ad\u{e9}", "externalId": "X1"}),
     );
-    let taken = |value, except| taken_by(&fixture, Kind::User, value, except);
+    let bob = fixture.insert(Kind::User, json!({"userName": "bobby", "externalId": "X2"}));
+    let taken = |value, before| taken_by(&fixture, Kind::User, value, before);
     assert_eq!(
         taken(json!({"userName": "AD\u{c9}"}), None),
         Some("userName")
@@ -156,10 +157,22 @@ fn a_name_is_taken_whatever_its_case_and_by_others_only() {
     assert_eq!(
         taken(
             json!({"userName": "Ad\u{e9}", "externalId": "X1"}),
-            Some(ada.row)
+            Some(&ada.document)
         ),
         None
     );
+    for (value, attribute) in [
+        (
+            json!({"userName": "ad\u{e9}", "externalId": "X2"}),
+            "userName",
+        ),
+        (
+            json!({"userName": "Bobby", "externalId": "X1"}),
+            "externalId",
+        ),
+    ] {
+        assert_eq!(taken(value, Some(&bob.document)), Some(attribute));
+    }
     assert_eq!(
         taken_by(
             &fixture,
