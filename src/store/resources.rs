@@ -343,11 +343,7 @@ pub(super) fn rewrite(
     if updated != 1 {
         return Err("it is not there").doing("updating a resource");
     }
-    // Not by RETURNING, for which SQLite makes a table each time.
-    let version = (tx.conn)
-        .prepare_cached("SELECT version FROM resource WHERE row = ?")
-        .and_then(|mut statement| statement.query_row([stored.row], |row| row.get(0)))
-        .doing("reading a resource's version")?;
+    let version = version(tx, stored.row)?;
     let schemas = attributes::schemas(tx, tenant)?;
     let resource_type = schemas.of(stored.kind);
     let values = values(resource_type, &document);
@@ -365,6 +361,14 @@ pub(super) fn rewrite(
         id: stored.id.clone(),
         ..*stored
     })
+}
+
+/// The version that an update has made: not by its RETURNING, for which SQLite makes a table each time.
+pub(super) fn version(tx: &Tx<'_>, row: i64) -> Result<i64> {
+    tx.conn
+        .prepare_cached("SELECT version FROM resource WHERE row = ?")
+        .and_then(|mut statement| statement.query_row([row], |row| row.get(0)))
+        .doing("reading a resource's version")
 }
 
 /// Marks as deleted: gone from every other function here, its names free.

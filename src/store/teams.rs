@@ -265,12 +265,11 @@ pub fn touch<'a>(
     members: impl IntoIterator<Item = (&'a String, &'a Kind)>,
 ) -> Result<Stored> {
     let last_modified = tx.now.max(group.last_modified);
-    let version = tx
-        .conn
+    tx.conn
         .prepare_cached(
-            "UPDATE resource SET version = version + 1, last_modified = ? WHERE tenant = ? AND row = ? RETURNING version",
+            "UPDATE resource SET version = version + 1, last_modified = ? WHERE tenant = ? AND row = ?",
         )
-        .and_then(|mut statement| statement.query_row((Millis(last_modified), tenant, group.row), |row| row.get(0)))
+        .and_then(|mut statement| statement.execute((Millis(last_modified), tenant, group.row)))
         .doing("touching a group")?;
     let mut touch = tx
         .conn
@@ -289,7 +288,7 @@ pub fn touch<'a>(
         }
     }
     Ok(Stored {
-        version,
+        version: resources::version(tx, group.row)?,
         last_modified,
         ..group.clone()
     })
