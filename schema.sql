@@ -342,7 +342,7 @@ CREATE INDEX team_resource_team ON team_resource (team, id);
 -- The provisioning log: one row for each SCIM request and its answer, refusals included. An administrator reads
 -- it to learn why somebody is missing. Kept for the tenant's log_days, never updated, free of tokens and passwords.
 CREATE TABLE exchange (
-    seq           INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of arrival in the log; never reused
+    seq           INTEGER PRIMARY KEY, -- the order of arrival in the log; never reused, see src/store/sequence.rs
     tenant        INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
     token         INTEGER NOT NULL,  -- token.id that was shown
     at            INTEGER NOT NULL,
@@ -374,10 +374,16 @@ CREATE INDEX exchange_refused ON exchange (tenant, seq, at, status, deed) WHERE 
 CREATE INDEX exchange_request ON exchange (tenant, request_id, seq);
 CREATE INDEX exchange_subject ON exchange (tenant, subject, seq) WHERE subject IS NOT NULL;
 
+CREATE TRIGGER exchange_goes AFTER DELETE ON exchange WHEN old.seq > coalesce((SELECT max(seq) FROM exchange), 0) BEGIN
+    INSERT INTO sqlite_sequence (name, seq)
+        SELECT 'exchange', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'exchange');
+    UPDATE sqlite_sequence SET seq = max(seq, old.seq) WHERE name = 'exchange';
+END;
+
 -- The feed: one row for each change of a user, team, membership, role, team resource, token or setting, written in
 -- the transaction that makes it. Never updated, so who stored the last seq misses nothing and sees nothing twice.
 CREATE TABLE event (
-    seq     INTEGER PRIMARY KEY AUTOINCREMENT, -- a reader's place in the feed; never reused
+    seq     INTEGER PRIMARY KEY, -- a reader's place in the feed; never reused, see src/store/sequence.rs
     tenant  INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
     at      INTEGER NOT NULL,
     actor   TEXT    NOT NULL, -- who made it: token:3 (a client), app:4, operator, rollcall
@@ -392,6 +398,12 @@ CREATE INDEX event_tenant ON event (tenant, seq);
 CREATE INDEX event_subject ON event (tenant, subject, seq);
 CREATE INDEX event_object ON event (tenant, object, seq) WHERE object IS NOT NULL;
 CREATE INDEX event_kind ON event (tenant, kind, at);
+
+CREATE TRIGGER event_goes AFTER DELETE ON event WHEN old.seq > coalesce((SELECT max(seq) FROM event), 0) BEGIN
+    INSERT INTO sqlite_sequence (name, seq)
+        SELECT 'event', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'event');
+    UPDATE sqlite_sequence SET seq = max(seq, old.seq) WHERE name = 'event';
+END;
 
 -- The product's view, for who opens the file with a reader of SQLite: stable names, only what is live, only active
 -- people, times as ISO 8601 in UTC. Built-in functions alone, so that any reader can.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::column::{Json, Millis};
+use super::sequence::{Sequence, numbered};
 use super::{Snapshot, TenantId, Tx, attributes};
 use crate::error::{Doing, Result};
 use crate::scim::project::told;
@@ -176,25 +177,27 @@ pub fn append_document(
 }
 
 fn insert<T: Serialize>(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_, T>) -> Result<i64> {
-    let seq = tx
-        .conn
-        .prepare_cached(
-            "INSERT INTO event (tenant, at, actor, kind, subject, object, before, after)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .and_then(|mut statement| {
-            statement.insert(rusqlite::params![
-                tenant,
-                Millis(tx.now),
-                event.actor,
-                event.kind,
-                event.subject,
-                event.object,
-                event.before.map(Json),
-                event.after.map(Json),
-            ])
-        })
-        .doing("recording an event")?;
+    let seq = numbered(tx, Sequence::Event, |seq| {
+        tx.conn
+            .prepare_cached(
+                "INSERT INTO event (seq, tenant, at, actor, kind, subject, object, before, after)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )
+            .and_then(|mut statement| {
+                statement.execute(rusqlite::params![
+                    seq,
+                    tenant,
+                    Millis(tx.now),
+                    event.actor,
+                    event.kind,
+                    event.subject,
+                    event.object,
+                    event.before.map(Json),
+                    event.after.map(Json),
+                ])
+            })
+            .doing("recording an event")
+    })?;
     let first = tx.events.get().map_or(seq, |(first, _)| first);
     tx.events.set(Some((first, seq)));
     Ok(seq)

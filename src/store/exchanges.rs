@@ -5,6 +5,7 @@ use rusqlite::{Params, Row};
 use serde_json::{Value, json};
 
 use super::column::{Json, Millis};
+use super::sequence::{Sequence, numbered};
 use super::tokens::{self, Use};
 use super::{Snapshot, TenantId, Tx};
 use crate::error::{Doing, Result};
@@ -186,15 +187,17 @@ fn scim_type(name: &str) -> Option<&'static str> {
 /// token's last use (at most once a minute).
 pub fn insert(tx: &Tx<'_>, exchange: &Exchange) -> Result<()> {
     let (first_event, last_event) = tx.events.take().unzip();
-    tx.conn
+    numbered(tx, Sequence::Exchange, |seq| {
+        tx.conn
         .prepare_cached(
-            "INSERT INTO exchange (tenant, token, at, address, request_id, method, target, deed, action, subject, status,
+            "INSERT INTO exchange (seq, tenant, token, at, address, request_id, method, target, deed, action, subject, status,
                                    first_event, last_event, scim_type, detail, duration_us, ignored, request_body,
                                    response_body)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .and_then(|mut statement| {
             statement.execute(rusqlite::params![
+                seq,
                 exchange.tenant,
                 exchange.token,
                 Millis(exchange.at),
@@ -216,7 +219,8 @@ pub fn insert(tx: &Tx<'_>, exchange: &Exchange) -> Result<()> {
                 exchange.response_body,
             ])
         })
-        .doing("recording an exchange")?;
+        .doing("recording an exchange")
+    })?;
     let shown = Use {
         id: exchange.token,
         at: exchange.at,

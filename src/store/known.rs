@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::TenantId;
+use super::sequence::Sequence;
 use super::tokens::{Bearer, TokenHash};
 use crate::access::roles::Rules;
 use crate::error::{Doing, Result};
@@ -34,6 +35,8 @@ pub(super) struct Known {
     pub(super) schemas: Shelf<TenantId, Arc<Schemas>>,
     pub(super) settings: Shelf<TenantId, Settings>,
     pub(super) unusual_since: Shelf<TenantId, Option<Timestamp>>,
+    /// The last number of each sequence that was given.
+    pub(super) last: Shelf<Sequence, i64>,
     pub(super) rules: Shelf<TenantId, Arc<Rules>>,
     /// The last use of each token that was noted: in which second since 1970, and whether it was answered.
     pub(super) used: Shelf<i64, (i64, bool)>,
@@ -48,6 +51,7 @@ impl Known {
             schemas,
             settings,
             unusual_since,
+            last,
             rules,
             used,
         } = self;
@@ -55,6 +59,7 @@ impl Known {
         schemas.borrow_mut().clear();
         settings.borrow_mut().clear();
         unusual_since.borrow_mut().clear();
+        last.borrow_mut().clear();
         rules.borrow_mut().clear();
         used.borrow_mut().clear();
     }

@@ -52,6 +52,7 @@ pub mod resources;
 pub mod restore;
 pub mod roles;
 mod search;
+mod sequence;
 pub mod sessions;
 pub mod settings;
 pub mod sso;

@@ -6,11 +6,11 @@
 
 use super::column::Millis;
 use super::resources::{self, Stored};
+use super::sequence::{self, Sequence};
 use super::{Snapshot, TenantId, Tx, roles};
 use crate::error::{Doing, Result};
 use crate::scim::resource::Document;
 use crate::scim::schema::Kind;
-use rusqlite::OptionalExtension;
 
 /// How the rows of a table go out and in. `?1` is the tenant, `?2` the line.
 struct Table {
@@ -206,15 +206,15 @@ pub fn rows(
 
 /// The number up to which readers of the tenant's feed may have read.
 pub fn last_event(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<i64> {
-    snapshot
+    let newest: Option<i64> = snapshot
         .conn
         .query_row(
-            "SELECT coalesce((SELECT max(seq) FROM event WHERE tenant = ?),
-                             (SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)",
+            "SELECT max(seq) FROM event WHERE tenant = ?",
             [tenant],
             |row| row.get(0),
         )
-        .doing("reading the newest event")
+        .doing("reading the newest event")?;
+    newest.map_or_else(|| sequence::last(snapshot, Sequence::Event), Ok)
 }
 
 /// Whether something here, of whatever tenant, is in the way of this line: it has its id, name or hash.
@@ -309,22 +309,7 @@ pub fn insert_resource(
 /// the feed up to there misses nothing. False where its default role isn't there.
 pub fn finish(tx: &Tx<'_>, tenant: TenantId, line: &str, last_event: i64) -> Result<bool> {
     insert(tx, tenant, "tenant", line)?;
-    let sequence: Option<i64> = tx
-        .conn
-        .query_row(
-            "SELECT seq FROM sqlite_sequence WHERE name = 'event'",
-            [],
-            |row| row.get(0),
-        )
-        .optional()
-        .doing("reading the newest event")?;
-    let sql = match sequence {
-        None => "INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)",
-        Some(_) => "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'",
-    };
-    tx.conn
-        .execute(sql, [last_event])
-        .doing("keeping the numbers of events")?;
+    sequence::skip_events(tx, last_event)?;
     tx.conn
         .query_row(
             "SELECT default_role IS NOT NULL FROM tenant WHERE id = ?",

@@ -211,7 +211,7 @@ CREATE TABLE team_resource (
     version       INTEGER NOT NULL      -- 1 at first
 ) STRICT;
 CREATE TABLE exchange (
-    seq           INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of arrival in the log; never reused
+    seq           INTEGER PRIMARY KEY, -- the order of arrival in the log; never reused, see src/store/sequence.rs
     tenant        INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
     token         INTEGER NOT NULL,  -- token.id that was shown
     at            INTEGER NOT NULL,
@@ -234,7 +234,7 @@ CREATE TABLE exchange (
     response_body TEXT
 ) STRICT;
 CREATE TABLE event (
-    seq     INTEGER PRIMARY KEY AUTOINCREMENT, -- a reader's place in the feed; never reused
+    seq     INTEGER PRIMARY KEY, -- a reader's place in the feed; never reused, see src/store/sequence.rs
     tenant  INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
     at      INTEGER NOT NULL,
     actor   TEXT    NOT NULL, -- who made it: token:3 (a client), app:4, operator, rollcall
@@ -244,13 +244,13 @@ CREATE TABLE event (
     before  TEXT,             -- JSON, NULL where there was nothing
     after   TEXT              -- JSON, NULL where there is nothing now
 ) STRICT;
-INSERT INTO tenant VALUES (1, 'acme', 'acme', 1796072410542, NULL, 5, 'accept', 'revive', 30, 20, 25, 90, 0, 1, NULL, '[]');
-INSERT INTO token VALUES (1, 1, 'scim', 'SCIM', 'rcs_8cc4a9', X'B2201FFB3731E365E56D8AF04B073353F7AF7DF5C27AD33BE6181BBA259F3B66', 1796072410582, NULL, NULL, '', NULL, 1796072410685, 1796072410685, '127.0.0.1');
-INSERT INTO token VALUES (2, 1, 'api', 'SCIM', 'rca_091ec6', X'F18B04AA97580CEDB1574A0C39E79313CF3ED305C0E9F59D98058DC201D776C3', 1796072410681, NULL, NULL, 'read', NULL, NULL, NULL, NULL);
-INSERT INTO account VALUES (1, 1, 'admin@example.org', 'admin@example.org', '$argon2id$v=19$m=19456,t=2,p=1$AP75SeR/Yl70aKBr4LdQGQ$/uw4EcJqBCloe2scSWkXeBTDePv9pGCrX9MVKI2k/lA', 1796072410627, 1796072410738, 0);
-INSERT INTO session VALUES (1, 1, 1, NULL, X'BCAE767E4BD483BA5B8B7FCDC45A1798F3B061043D28653BA4D640F983B613A5', 1796072410738, 1796072410738, 'password', 1796072410738, '127.0.0.1', '', NULL);
-INSERT INTO session VALUES (2, 1, NULL, 1, X'F727EE5E4A18C101A3D7B093C845BA2327306B278A8040784AE112AB41F948DC', 1796072410797, 1796072410797, 'password', 1796072410797, '127.0.0.1', '', NULL);
-INSERT INTO link VALUES (X'7144F7167C080A67B7348E90F500C6530CDE83C2A41196626215122B98238AD3', NULL, NULL, NULL, 1796074210538);
+INSERT INTO tenant VALUES (1, 'acme', 'acme', 1796074187585, NULL, 5, 'accept', 'revive', 30, 20, 25, 90, 0, 1, NULL, '[]');
+INSERT INTO token VALUES (1, 1, 'scim', 'SCIM', 'rcs_d83c15', X'F76ADDE96733088BE047FAAD861262B5CE999DA0EF4475A78CA0BFDA7F14765D', 1796074187638, NULL, NULL, '', NULL, 1796074187883, 1796074187883, '127.0.0.1');
+INSERT INTO token VALUES (2, 1, 'api', 'SCIM', 'rca_856e28', X'9C97D51C9DB57E156A81245D545A1BC043C189C6AAFAC2703DFFC3139C6370B1', 1796074187874, NULL, NULL, 'read', NULL, NULL, NULL, NULL);
+INSERT INTO account VALUES (1, 1, 'admin@example.org', 'admin@example.org', '$argon2id$v=19$m=19456,t=2,p=1$nvWvfqIhMiuTnKPOrFx7nQ$yM6khA/IjdauYY7cYEGZ+uOjzr/E0fCD5waVeh9QXbM', 1796074187724, 1796074187995, 0);
+INSERT INTO session VALUES (1, 1, 1, NULL, X'0E233ED57DB0483CE5A79AB5BFD8649A566FD11B398071F2BA109F35FB111431', 1796074187995, 1796074187995, 'password', 1796074187995, '127.0.0.1', '', NULL);
+INSERT INTO session VALUES (2, 1, NULL, 1, X'1AE4F49EEE22EED6AD12B7388371C995B4CA569469F6FCE6882E54F8027F08B6', 1796074188131, 1796074188131, 'password', 1796074188131, '127.0.0.1', '', NULL);
+INSERT INTO link VALUES (X'FE40592B2EA06C00A3D84984A416AFE0C03E70A3CCCD26934B090DC3D69B9002', NULL, NULL, NULL, 1796075987544);
 INSERT INTO role VALUES (1, 1, 'Admin', 1, 1);
 INSERT INTO role VALUES (2, 1, 'Billing admin', 2, 0);
 INSERT INTO role VALUES (3, 1, 'Team lead', 3, 0);
@@ -263,60 +263,58 @@ INSERT INTO role_value VALUES (1, 'Member', 5);
 INSERT INTO role_value VALUES (1, 'Responder', 4);
 INSERT INTO role_value VALUES (1, 'Team lead', 3);
 INSERT INTO role_group VALUES (1, 'sre', 'SRE', 3);
-INSERT INTO resource VALUES (1, 1, 'User', '01a22e42-0e3d-7000-b504-0dbe549667a5', 'ana@example.org', 'ana@example.org', 'a', 1, 'Boss', 1, 1796072410685, 1796072410685, 3, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
-INSERT INTO resource VALUES (2, 1, 'User', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', 'bob@example.org', 'bob@example.org', NULL, 1, NULL, 3, 1796072410716, 1796072410716, 2, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
-INSERT INTO resource VALUES (3, 1, 'User', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', 'gone@example.org', 'gone@example.org', NULL, 1, NULL, 3, 1796072410718, 1796072410718, 3, 1796072410725, '{"active":true,"userName":"gone@example.org"}');
-INSERT INTO resource VALUES (4, 1, 'Group', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', 'sre', 'SRE', NULL, NULL, NULL, NULL, 1796072410719, 1796072410725, 4, NULL, '{"displayName":"SRE"}');
-INSERT INTO resource VALUES (5, 1, 'Group', '01a22e42-0e62-7000-841f-58ffd559254a', 'everybody', 'Everybody', NULL, NULL, NULL, NULL, 1796072410722, 1796072410722, 2, NULL, '{"displayName":"Everybody"}');
-INSERT INTO password VALUES (1, 1, '$argon2id$v=19$m=19456,t=2,p=1$pY/vTXIeDn51FtN+B2E4RQ$pjI3AzJH/NCtF4AhXcTbKE6lHtSQWaydt+5ymHXC/BI', 1796072410685);
+INSERT INTO resource VALUES (1, 1, 'User', '01a22e5d-2c6b-7000-b962-6a71a1dbf4a4', 'ana@example.org', 'ana@example.org', 'a', 1, 'Boss', 1, 1796074187883, 1796074187883, 3, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
+INSERT INTO resource VALUES (2, 1, 'User', '01a22e5d-2ca7-7000-9b75-cd92b6c5d69d', 'bob@example.org', 'bob@example.org', NULL, 1, NULL, 3, 1796074187943, 1796074187943, 2, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
+INSERT INTO resource VALUES (3, 1, 'User', '01a22e5d-2cab-7000-9c0b-c8919c029e21', 'gone@example.org', 'gone@example.org', NULL, 1, NULL, 3, 1796074187947, 1796074187947, 3, 1796074187967, '{"active":true,"userName":"gone@example.org"}');
+INSERT INTO resource VALUES (4, 1, 'Group', '01a22e5d-2cae-7000-8917-8833df80cb3f', 'sre', 'SRE', NULL, NULL, NULL, NULL, 1796074187950, 1796074187967, 4, NULL, '{"displayName":"SRE"}');
+INSERT INTO resource VALUES (5, 1, 'Group', '01a22e5d-2cb3-7000-b2eb-13f8f0ed3305', 'everybody', 'Everybody', NULL, NULL, NULL, NULL, 1796074187955, 1796074187955, 2, NULL, '{"displayName":"Everybody"}');
+INSERT INTO password VALUES (1, 1, '$argon2id$v=19$m=19456,t=2,p=1$VT32ypOwwgeNFrqOC4vdTA$FlTYMt+K2Iw5yZMdrK6fHBE/2ylUJeg0rfhX/qy6q4I', 1796074187883);
 INSERT INTO tally VALUES (1, 'Group', 0, 2);
 INSERT INTO tally VALUES (1, 'User', 0, 2);
-INSERT INTO cursor_key VALUES (1, X'A5815CE0EF1DFAB3A58792E0FD230051FCCF55025E0F0990D59FE652D5CB4A4F');
+INSERT INTO cursor_key VALUES (1, X'61EA021B2FCD7BD2B55384FB01B34F6B4AFFA812641FD2F6BFC1371CF487B3D3');
 INSERT INTO resource_value VALUES (1, 'emails.value', 'ana@example.org', 1);
-INSERT INTO team_member VALUES (4, 1, 0, 1796072410719);
-INSERT INTO team_member VALUES (4, 2, 0, 1796072410724);
-INSERT INTO team_member VALUES (4, 3, 0, 1796072410719);
-INSERT INTO team_member VALUES (5, 4, 1, 1796072410722);
-INSERT INTO exchange VALUES (1, 1, 1, 1796072410685, '127.0.0.1', '01a22e42-0e3d-7099-9277-92a5efd1da02', 'POST', '/scim/v2/Users', 'create', 'created user ana@example.org', '01a22e42-0e3d-7000-b504-0dbe549667a5', 201, 8, 10, NULL, NULL, 29433, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (2, 1, 1, 1796072410716, '127.0.0.1', '01a22e42-0e5c-7350-8527-4e52a4bbf8f3', 'POST', '/scim/v2/Users', 'create', 'created user bob@example.org', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', 201, 11, 12, NULL, NULL, 999, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (3, 1, 1, 1796072410718, '127.0.0.1', '01a22e42-0e5e-7144-8899-601c51368013', 'POST', '/scim/v2/Users', 'create', 'created user gone@example.org', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', 201, 13, 14, NULL, NULL, 693, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (4, 1, 1, 1796072410719, '127.0.0.1', '01a22e42-0e5f-7953-b75e-ba1fbd431404', 'POST', '/scim/v2/Groups', 'create', 'created team SRE with 2 members', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', 201, 15, 18, NULL, NULL, 1659, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (5, 1, 1, 1796072410722, '127.0.0.1', '01a22e42-0e62-7074-aa4b-dccf5aa1efa9', 'POST', '/scim/v2/Groups', 'create', 'created team Everybody with 1 member', '01a22e42-0e62-7000-841f-58ffd559254a', 201, 19, 20, NULL, NULL, 1237, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (6, 1, 1, 1796072410724, '127.0.0.1', '01a22e42-0e64-7164-98c4-64452988ee41', 'PATCH', '/scim/v2/Groups/01a22e42-0e5f-7000-aaf1-b2f78e875ade', 'change', 'added 1 member to team SRE', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', 204, 21, 22, NULL, NULL, 800, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (7, 1, 1, 1796072410725, '127.0.0.1', '01a22e42-0e65-78b6-9be0-febdfb32882c', 'DELETE', '/scim/v2/Users/01a22e42-0e5e-7000-862c-e6fd2f9ce696', 'delete', 'deleted user gone@example.org', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', 204, 23, 24, NULL, NULL, 849, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (8, 1, 1, 1796072410727, '127.0.0.1', '01a22e42-0e67-7078-84d8-c188f1bded10', 'POST', '/scim/v2/Users', 'create', 'refused to create a user', NULL, 409, NULL, NULL, 'uniqueness', 'userName "ana@example.org" belongs to another User already', 390, '[]', '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ana@example.org"}', '{"detail":"userName \"ana@example.org\" belongs to another User already","schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"scimType":"uniqueness","status":"409"}');
-INSERT INTO event VALUES (1, 1, 1796072410542, 'operator', 'tenant.created', 'acme', NULL, NULL, '{"name":"acme"}');
-INSERT INTO event VALUES (2, 1, 1796072410582, 'operator', 'token.created', '1', NULL, NULL, '{"expires":null,"for":"scim","name":"SCIM","prefix":"rcs_8cc4a9","scopes":[]}');
-INSERT INTO event VALUES (3, 1, 1796072410591, 'operator', 'setting.changed', 'password_sign_in', NULL, 'false', 'true');
-INSERT INTO event VALUES (4, 1, 1796072410627, 'operator', 'account.created', '1', NULL, NULL, '{"email":"admin@example.org"}');
-INSERT INTO event VALUES (5, 1, 1796072410636, 'operator', 'role.mapped', 'Boss', NULL, NULL, '{"by":"value","role":"Admin"}');
-INSERT INTO event VALUES (6, 1, 1796072410643, 'operator', 'role.mapped', 'SRE', NULL, NULL, '{"by":"group","role":"Team lead"}');
-INSERT INTO event VALUES (7, 1, 1796072410681, 'operator', 'token.created', '2', NULL, NULL, '{"expires":null,"for":"api","name":"SCIM","prefix":"rca_091ec6","scopes":["read"]}');
-INSERT INTO event VALUES (8, 1, 1796072410685, 'token:1', 'user.created', '01a22e42-0e3d-7000-b504-0dbe549667a5', NULL, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
-INSERT INTO event VALUES (9, 1, 1796072410685, 'token:1', 'role.assigned', '01a22e42-0e3d-7000-b504-0dbe549667a5', NULL, NULL, '{"role":"Admin"}');
-INSERT INTO event VALUES (10, 1, 1796072410685, 'token:1', 'user.password_changed', '01a22e42-0e3d-7000-b504-0dbe549667a5', NULL, NULL, '{"password":"set"}');
-INSERT INTO event VALUES (11, 1, 1796072410716, 'token:1', 'user.created', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', NULL, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
-INSERT INTO event VALUES (12, 1, 1796072410716, 'token:1', 'role.assigned', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', NULL, NULL, '{"role":"Member"}');
-INSERT INTO event VALUES (13, 1, 1796072410718, 'token:1', 'user.created', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, NULL, '{"active":true,"userName":"gone@example.org"}');
-INSERT INTO event VALUES (14, 1, 1796072410718, 'token:1', 'role.assigned', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, NULL, '{"role":"Member"}');
-INSERT INTO event VALUES (15, 1, 1796072410719, 'token:1', 'team.created', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', NULL, NULL, '{"displayName":"SRE"}');
-INSERT INTO event VALUES (16, 1, 1796072410719, 'token:1', 'member.added', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', '01a22e42-0e3d-7000-b504-0dbe549667a5', NULL, NULL);
-INSERT INTO event VALUES (17, 1, 1796072410719, 'token:1', 'member.added', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, NULL);
-INSERT INTO event VALUES (18, 1, 1796072410719, 'token:1', 'role.assigned', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
-INSERT INTO event VALUES (19, 1, 1796072410722, 'token:1', 'team.created', '01a22e42-0e62-7000-841f-58ffd559254a', NULL, NULL, '{"displayName":"Everybody"}');
-INSERT INTO event VALUES (20, 1, 1796072410722, 'token:1', 'subteam.added', '01a22e42-0e62-7000-841f-58ffd559254a', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', NULL, NULL);
-INSERT INTO event VALUES (21, 1, 1796072410724, 'token:1', 'member.added', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', NULL, NULL);
-INSERT INTO event VALUES (22, 1, 1796072410724, 'token:1', 'role.assigned', '01a22e42-0e5c-7000-b36e-1d574b13f1e2', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
-INSERT INTO event VALUES (23, 1, 1796072410725, 'token:1', 'member.removed', '01a22e42-0e5f-7000-aaf1-b2f78e875ade', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, NULL);
-INSERT INTO event VALUES (24, 1, 1796072410725, 'token:1', 'user.deleted', '01a22e42-0e5e-7000-862c-e6fd2f9ce696', NULL, '{"active":true,"userName":"gone@example.org"}', NULL);
-INSERT INTO event VALUES (25, 1, 1796072410738, 'account:1', 'account.signed_in', '1', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
-INSERT INTO event VALUES (26, 1, 1796072410797, 'person:01a22e42-0e3d-7000-b504-0dbe549667a5', 'user.signed_in', '01a22e42-0e3d-7000-b504-0dbe549667a5', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
+INSERT INTO team_member VALUES (4, 1, 0, 1796074187950);
+INSERT INTO team_member VALUES (4, 2, 0, 1796074187963);
+INSERT INTO team_member VALUES (4, 3, 0, 1796074187950);
+INSERT INTO team_member VALUES (5, 4, 1, 1796074187955);
+INSERT INTO exchange VALUES (1, 1, 1, 1796074187883, '127.0.0.1', '01a22e5d-2c6b-701c-9e7e-f2b5ea05fc11', 'POST', '/scim/v2/Users', 'create', 'created user ana@example.org', '01a22e5d-2c6b-7000-b962-6a71a1dbf4a4', 201, 8, 10, NULL, NULL, 53441, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (2, 1, 1, 1796074187943, '127.0.0.1', '01a22e5d-2ca7-73a8-8c50-4b84a615b8f0', 'POST', '/scim/v2/Users', 'create', 'created user bob@example.org', '01a22e5d-2ca7-7000-9b75-cd92b6c5d69d', 201, 11, 12, NULL, NULL, 985, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (3, 1, 1, 1796074187947, '127.0.0.1', '01a22e5d-2cab-74fe-b728-974e2b5dce89', 'POST', '/scim/v2/Users', 'create', 'created user gone@example.org', '01a22e5d-2cab-7000-9c0b-c8919c029e21', 201, 13, 14, NULL, NULL, 546, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (4, 1, 1, 1796074187950, '127.0.0.1', '01a22e5d-2cae-7407-bff9-9778fe965a99', 'POST', '/scim/v2/Groups', 'create', 'created team SRE with 2 members', '01a22e5d-2cae-7000-8917-8833df80cb3f', 201, 15, 18, NULL, NULL, 1522, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (5, 1, 1, 1796074187955, '127.0.0.1', '01a22e5d-2cb3-77cc-911e-4a4342e6f761', 'POST', '/scim/v2/Groups', 'create', 'created team Everybody with 1 member', '01a22e5d-2cb3-7000-b2eb-13f8f0ed3305', 201, 19, 20, NULL, NULL, 1538, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (6, 1, 1, 1796074187963, '127.0.0.1', '01a22e5d-2cbb-72b9-a56a-2e44c5e8a014', 'PATCH', '/scim/v2/Groups/01a22e5d-2cae-7000-8917-8833df80cb3f', 'change', 'added 1 member to team SRE', '01a22e5d-2cae-7000-8917-8833df80cb3f', 204, 21, 22, NULL, NULL, 1078, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (7, 1, 1, 1796074187967, '127.0.0.1', '01a22e5d-2cbf-7439-b408-78dfcbbf1e41', 'DELETE', '/scim/v2/Users/01a22e5d-2cab-7000-9c0b-c8919c029e21', 'delete', 'deleted user gone@example.org', '01a22e5d-2cab-7000-9c0b-c8919c029e21', 204, 23, 24, NULL, NULL, 1016, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (8, 1, 1, 1796074187969, '127.0.0.1', '01a22e5d-2cc1-7c08-8329-209b9b7b3002', 'POST', '/scim/v2/Users', 'create', 'refused to create a user', NULL, 409, NULL, NULL, 'uniqueness', 'userName "ana@example.org" belongs to another User already', 402, '[]', '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ana@example.org"}', '{"detail":"userName \"ana@example.org\" belongs to another User already","schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"scimType":"uniqueness","status":"409"}');
+INSERT INTO event VALUES (1, 1, 1796074187585, 'operator', 'tenant.created', 'acme', NULL, NULL, '{"name":"acme"}');
+INSERT INTO event VALUES (2, 1, 1796074187638, 'operator', 'token.created', '1', NULL, NULL, '{"expires":null,"for":"scim","name":"SCIM","prefix":"rcs_d83c15","scopes":[]}');
+INSERT INTO event VALUES (3, 1, 1796074187668, 'operator', 'setting.changed', 'password_sign_in', NULL, 'false', 'true');
+INSERT INTO event VALUES (4, 1, 1796074187724, 'operator', 'account.created', '1', NULL, NULL, '{"email":"admin@example.org"}');
+INSERT INTO event VALUES (5, 1, 1796074187746, 'operator', 'role.mapped', 'Boss', NULL, NULL, '{"by":"value","role":"Admin"}');
+INSERT INTO event VALUES (6, 1, 1796074187765, 'operator', 'role.mapped', 'SRE', NULL, NULL, '{"by":"group","role":"Team lead"}');
+INSERT INTO event VALUES (7, 1, 1796074187874, 'operator', 'token.created', '2', NULL, NULL, '{"expires":null,"for":"api","name":"SCIM","prefix":"rca_856e28","scopes":["read"]}');
+INSERT INTO event VALUES (8, 1, 1796074187883, 'token:1', 'user.created', '01a22e5d-2c6b-7000-b962-6a71a1dbf4a4', NULL, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
+INSERT INTO event VALUES (9, 1, 1796074187883, 'token:1', 'role.assigned', '01a22e5d-2c6b-7000-b962-6a71a1dbf4a4', NULL, NULL, '{"role":"Admin"}');
+INSERT INTO event VALUES (10, 1, 1796074187883, 'token:1', 'user.password_changed', '01a22e5d-2c6b-7000-b962-6a71a1dbf4a4', NULL, NULL, '{"password":"set"}');
+INSERT INTO event VALUES (11, 1, 1796074187943, 'token:1', 'user.created', '01a22e5d-2ca7-7000-9b75-cd92b6c5d69d', NULL, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
+INSERT INTO event VALUES (12, 1, 1796074187943, 'token:1', 'role.assigned', '01a22e5d-2ca7-7000-9b75-cd92b6c5d69d', NULL, NULL, '{"role":"Member"}');
+INSERT INTO event VALUES (13, 1, 1796074187947, 'token:1', 'user.created', '01a22e5d-2cab-7000-9c0b-c8919c029e21', NULL, NULL, '{"active":true,"userName":"gone@example.org"}');
+INSERT INTO event VALUES (14, 1, 1796074187947, 'token:1', 'role.assigned', '01a22e5d-2cab-7000-9c0b-c8919c029e21', NULL, NULL, '{"role":"Member"}');
+INSERT INTO event VALUES (15, 1, 1796074187950, 'token:1', 'team.created', '01a22e5d-2cae-7000-8917-8833df80cb3f', NULL, NULL, '{"displayName":"SRE"}');
+INSERT INTO event VALUES (16, 1, 1796074187950, 'token:1', 'member.added', '01a22e5d-2cae-7000-8917-8833df80cb3f', '01a22e5d-2c6b-7000-b962-6a71a1dbf4a4', NULL, NULL);
+INSERT INTO event VALUES (17, 1, 1796074187950, 'token:1', 'member.added', '01a22e5d-2cae-7000-8917-8833df80cb3f', '01a22e5d-2cab-7000-9c0b-c8919c029e21', NULL, NULL);
+INSERT INTO event VALUES (18, 1, 1796074187950, 'token:1', 'role.assigned', '01a22e5d-2cab-7000-9c0b-c8919c029e21', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
+INSERT INTO event VALUES (19, 1, 1796074187955, 'token:1', 'team.created', '01a22e5d-2cb3-7000-b2eb-13f8f0ed3305', NULL, NULL, '{"displayName":"Everybody"}');
+INSERT INTO event VALUES (20, 1, 1796074187955, 'token:1', 'subteam.added', '01a22e5d-2cb3-7000-b2eb-13f8f0ed3305', '01a22e5d-2cae-7000-8917-8833df80cb3f', NULL, NULL);
+INSERT INTO event VALUES (21, 1, 1796074187963, 'token:1', 'member.added', '01a22e5d-2cae-7000-8917-8833df80cb3f', '01a22e5d-2ca7-7000-9b75-cd92b6c5d69d', NULL, NULL);
+INSERT INTO event VALUES (22, 1, 1796074187963, 'token:1', 'role.assigned', '01a22e5d-2ca7-7000-9b75-cd92b6c5d69d', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
+INSERT INTO event VALUES (23, 1, 1796074187967, 'token:1', 'member.removed', '01a22e5d-2cae-7000-8917-8833df80cb3f', '01a22e5d-2cab-7000-9c0b-c8919c029e21', NULL, NULL);
+INSERT INTO event VALUES (24, 1, 1796074187967, 'token:1', 'user.deleted', '01a22e5d-2cab-7000-9c0b-c8919c029e21', NULL, '{"active":true,"userName":"gone@example.org"}', NULL);
+INSERT INTO event VALUES (25, 1, 1796074187995, 'account:1', 'account.signed_in', '1', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
+INSERT INTO event VALUES (26, 1, 1796074188131, 'person:01a22e5d-2c6b-7000-b962-6a71a1dbf4a4', 'user.signed_in', '01a22e5d-2c6b-7000-b962-6a71a1dbf4a4', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
 INSERT INTO sqlite_sequence VALUES ('tenant', 1);
 INSERT INTO sqlite_sequence VALUES ('role', 5);
-INSERT INTO sqlite_sequence VALUES ('event', 26);
 INSERT INTO sqlite_sequence VALUES ('token', 2);
 INSERT INTO sqlite_sequence VALUES ('account', 1);
-INSERT INTO sqlite_sequence VALUES ('exchange', 8);
 INSERT INTO sqlite_sequence VALUES ('session', 2);
 CREATE INDEX token_tenant ON token (tenant, kind, revoked);
 CREATE INDEX token_person ON token (person) WHERE person IS NOT NULL;
@@ -370,10 +368,20 @@ CREATE INDEX exchange_deed ON exchange (tenant, deed, seq) WHERE deed <> 'read';
 CREATE INDEX exchange_refused ON exchange (tenant, seq, at, status, deed) WHERE status >= 400;
 CREATE INDEX exchange_request ON exchange (tenant, request_id, seq);
 CREATE INDEX exchange_subject ON exchange (tenant, subject, seq) WHERE subject IS NOT NULL;
+CREATE TRIGGER exchange_goes AFTER DELETE ON exchange WHEN old.seq > coalesce((SELECT max(seq) FROM exchange), 0) BEGIN
+    INSERT INTO sqlite_sequence (name, seq)
+        SELECT 'exchange', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'exchange');
+    UPDATE sqlite_sequence SET seq = max(seq, old.seq) WHERE name = 'exchange';
+END;
 CREATE INDEX event_tenant ON event (tenant, seq);
 CREATE INDEX event_subject ON event (tenant, subject, seq);
 CREATE INDEX event_object ON event (tenant, object, seq) WHERE object IS NOT NULL;
 CREATE INDEX event_kind ON event (tenant, kind, at);
+CREATE TRIGGER event_goes AFTER DELETE ON event WHEN old.seq > coalesce((SELECT max(seq) FROM event), 0) BEGIN
+    INSERT INTO sqlite_sequence (name, seq)
+        SELECT 'event', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'event');
+    UPDATE sqlite_sequence SET seq = max(seq, old.seq) WHERE name = 'event';
+END;
 CREATE VIEW v_user AS
 SELECT tenant.name AS tenant, person.id AS id,
        person.document ->> '$.userName' AS user_name, person.document ->> '$.displayName' AS display_name,
