@@ -28,7 +28,7 @@ use crate::store::resources::{self, Stored};
 use crate::store::{self, Tx, removals, settings};
 
 /// A change whose body is valid in itself.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Change {
     /// POST.
     Create {
@@ -114,6 +114,14 @@ impl Change {
             } => Some((password, Some(target), None)),
             Change::Delete { .. } => None,
         }
+    }
+
+    /// The same change with this password in the place of the one that it sets.
+    pub(super) fn with_password(mut self, hashed: Option<NewPassword>) -> Change {
+        if let Some((password, ..)) = self.password() {
+            *password = hashed;
+        }
+        self
     }
 
     /// Makes the change, with its events; the outcome is still to be recorded.

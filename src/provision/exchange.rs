@@ -74,7 +74,7 @@ impl Call {
     pub(super) fn write_again(
         &self,
         store: &Store,
-        change: impl Fn(&Tx<'_>) -> Result<Answer> + Send + 'static,
+        change: impl FnMut(&Tx<'_>) -> Result<Answer> + Send + 'static,
     ) -> Result<Answer> {
         if self.rehearsal.is_some() {
             store.rehearse(self.now, change)

@@ -84,7 +84,7 @@ pub fn create(
     kind: Kind,
     projection: Projection,
 ) -> Result<Answer> {
-    let read = |call: &Call| Change::create(call, kind, message::parse_json(&call.body)?);
+    let read = move |call: &Call| Change::create(call, kind, message::parse_json(&call.body)?);
     change(store, call, read, projection, None)
 }
 
@@ -136,7 +136,8 @@ pub fn replace(
     projection: Projection,
     if_match: Option<String>,
 ) -> Result<Answer> {
-    let read = |call: &Call| Change::replace(call, target, message::parse_json(&call.body)?);
+    let read =
+        move |call: &Call| Change::replace(call, target.clone(), message::parse_json(&call.body)?);
     change(store, call, read, projection, if_match)
 }
 
@@ -151,7 +152,8 @@ pub fn patch(
     projection: Projection,
     if_match: Option<String>,
 ) -> Result<Answer> {
-    let read = |call: &Call| Change::patch(call, target, message::parse_json(&call.body)?);
+    let read =
+        move |call: &Call| Change::patch(call, target.clone(), message::parse_json(&call.body)?);
     change(store, call, read, projection, if_match)
 }
 
@@ -163,7 +165,10 @@ pub fn delete(
     target: Target,
     if_match: Option<String>,
 ) -> Result<Answer> {
-    let read = |_: &Call| Ok(Change::Delete { target });
+    let read = move |_: &Call| {
+        let target = target.clone();
+        Ok(Change::Delete { target })
+    };
     change(store, call, read, Projection::default(), if_match)
 }
 
@@ -171,16 +176,24 @@ pub fn delete(
 fn change(
     store: &Store,
     call: Arc<Call>,
-    read: impl FnOnce(&Call) -> Result<Change>,
+    read: impl Fn(&Call) -> Result<Change> + Send + 'static,
     projection: Projection,
     if_match: Option<String>,
 ) -> Result<Answer> {
     refusing(store, &call.clone(), || {
         let mut change = read(&call)?;
         password::hash(store, &call, &mut change)?;
+        let hashed = change
+            .password()
+            .and_then(|(password, ..)| password.clone());
+        let mut first = Some(change);
         call.clone().write_again(store, move |tx| {
+            // Where it is made again it is read again: that is rare, and to keep a copy of each for it would not be.
+            let change = match first.take() {
+                Some(change) => change,
+                None => read(&call)?.with_password(hashed.clone()),
+            };
             change
-                .clone()
                 .perform(tx, &call, &projection, if_match.as_deref())?
                 .recorded(tx, &call)
         })

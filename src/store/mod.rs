@@ -171,7 +171,7 @@ impl Store {
     pub fn write_again<T: Send + 'static>(
         &self,
         now: Timestamp,
-        change: impl Fn(&Tx<'_>) -> Result<T> + Send + 'static,
+        change: impl FnMut(&Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.writer.write_again(now, change)
     }

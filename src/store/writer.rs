@@ -206,7 +206,7 @@ impl Writer {
     pub fn write_again<T: Send + 'static>(
         &self,
         now: Timestamp,
-        change: impl Fn(&Tx<'_>) -> Result<T> + Send + 'static,
+        change: impl FnMut(&Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.run(now, change, true, Result::is_ok)
     }

@@ -1,6 +1,7 @@
 //! The attribute `password`: who sets it, who never sees it, and who signs in by it.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -62,6 +63,42 @@ fn threads_that_hashed_hold_no_memory_for_it() {
     create(3, json!({"password": FIRST}));
     let grown = status(&server, "VmRSS").saturating_sub(before);
     assert!(grown < 8 * MIB, "{} MiB more", grown / MIB);
+}
+
+/// A group that names nobody is refused once it is written, and then all that came with it are made again.
+#[test]
+fn who_is_written_beside_something_refused_has_their_password_all_the_same() {
+    let server = Server::start();
+    let tenant = open(&server, "acme");
+    let nobody = json!({"members": [{"value": "nobody"}]});
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for n in 0..6 {
+            let (mut client, done) = (tenant.client(), &done);
+            let refused = group(&format!("g{n}"), nobody.clone());
+            scope.spawn(move || {
+                let mut tries = 0..500;
+                while !done.load(Ordering::Relaxed) && tries.next().is_some() {
+                    assert!(client.call("POST", "/Groups", Some(&refused)).0 >= 400);
+                }
+            });
+        }
+        let mut client = tenant.client();
+        for n in 0..20 {
+            client.create(
+                "/Users",
+                &user(&format!("u{n}"), json!({"password": FIRST})),
+            );
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    for n in 0..20 {
+        assert!(
+            hash(&server, &format!("u{n}"))
+                .unwrap()
+                .starts_with("$argon2id$")
+        );
+    }
 }
 
 #[test]
