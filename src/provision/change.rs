@@ -207,11 +207,11 @@ fn create(
 ) -> Result<Outcome> {
     let document = incoming.document;
     let projection = &with_written(projection, call, kind, &document, None);
-    unique(tx, call, kind, &document, None)?;
     roles::check_role_name(tx, call.tenant, None, &document)?;
     let mut password = incoming.password;
     let (stored, verb) = match returning(tx, call, kind, &document)? {
         Some(archived) => {
+            unique(tx, call, kind, &document, None)?;
             let actor = call.actor();
             let mut was = archived.stored.document.clone();
             let mut document = document;
@@ -223,7 +223,14 @@ fn create(
             }
             (stored, "brought back")
         }
-        None => (insert(tx, call, kind, id, document)?, "created"),
+        None => {
+            attributes::refuse_taken(tx, call.tenant, &document, None, call.schemas.of(kind))?;
+            // The indexes refuse what is taken: to ask before would cost each new one two look-ups.
+            let names = names(&document, kind);
+            let inserted = insert(tx, call, kind, id, document)
+                .or_else(|error| unique(tx, call, kind, &names, None).and(Err(error)))?;
+            (inserted, "created")
+        }
     };
     if let Some(password) = password {
         password::write(tx, call, &stored, &password)?;
@@ -383,6 +390,14 @@ fn keep_active(document: &mut Document, before: &Stored) {
     ) {
         document.insert("active".into(), active.clone());
     }
+}
+
+/// What of `document` nobody else may have.
+fn names(document: &Document, kind: Kind) -> Document {
+    [kind.name_attribute(), "externalId"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), document.get(name)?.clone())))
+        .collect()
 }
 
 /// Refuses a name, an `externalId` or a value of a unique attribute that another live resource of the type has.
