@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::map::{Entry, Map};
 
 use super::ScimError;
 use super::filter::Filter;
@@ -151,15 +152,19 @@ impl<'de> Visitor<'de> for Strict<'_> {
             if key.contains('\0') {
                 return Err(A::Error::custom("a key contains the character U+0000"));
             }
-            if members.contains_key(&key) {
-                return Err(A::Error::custom(format!(
-                    "the key \"{}\" is there twice",
-                    excerpt(&key)
-                )));
-            }
             let apart = (self.apart)
                 .filter(|(wanted, _)| self.depth == 0 && key.eq_ignore_ascii_case(wanted));
-            members.insert(key, object.next_value_seed(Strict { apart, ..inner })?);
+            match members.entry(key) {
+                Entry::Vacant(free) => {
+                    free.insert(object.next_value_seed(Strict { apart, ..inner })?);
+                }
+                Entry::Occupied(present) => {
+                    return Err(A::Error::custom(format!(
+                        "the key \"{}\" is there twice",
+                        excerpt(present.key())
+                    )));
+                }
+            }
         }
         Ok(members.into())
     }

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::ScimError;
-use super::filter::{Filter, Parser, SyntaxError};
+use super::filter::{Filter, Parser, SyntaxError, is_lone_name};
 use super::resource::is_extension_of;
 use super::schema::{Kind, ResourceType};
 
@@ -26,6 +26,14 @@ impl AttrPath {
     /// # Errors
     /// 400 `invalidPath` that says what was expected and at which character, from 1.
     pub fn parse(text: &str) -> Result<AttrPath, ScimError> {
+        // Nearly all are a name and no more, which takes no parser.
+        if is_lone_name(text) {
+            return Ok(AttrPath {
+                urn: None,
+                name: text.to_owned(),
+                sub_attr: None,
+            });
+        }
         let read = || {
             let mut parser = Parser::new(text)?;
             let path = parser.attr_path()?;

@@ -161,14 +161,19 @@ pub fn name_of<'a>(document: &'a Document, resource_type: &ResourceType) -> &'a 
 
 /// The names of the attributes and extensions in which two documents differ, in order.
 pub fn differences<'a>(before: &'a Document, after: &'a Document) -> Vec<&'a str> {
-    let mut names: Vec<&str> = before
-        .keys()
-        .chain(after.keys())
-        .map(String::as_str)
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.retain(|name| before.get(*name) != after.get(*name));
+    // Both are in the order of their keys.
+    let mut after = after.iter().peekable();
+    let mut names = vec![];
+    for (name, value) in before {
+        while let Some((added, _)) = after.next_if(|(other, _)| *other < name) {
+            names.push(added.as_str());
+        }
+        let is = after.next_if(|(other, _)| *other == name);
+        if is.is_none_or(|(_, is)| is != value) {
+            names.push(name);
+        }
+    }
+    names.extend(after.map(|(added, _)| added.as_str()));
     names
 }
 
@@ -180,20 +185,21 @@ pub(super) fn is_urn(key: &str) -> bool {
 /// Whether `urn` has the form `urn:ietf:params:scim:schemas:extension:<X>:2.0:<type name>`, which Microsoft tells admins to
 /// give to the attributes that they add.
 pub(super) fn is_extension_of(urn: &str, kind: Kind) -> bool {
-    let suffix = format!(":2.0:{}", kind.as_str());
-    let name = starts_with(urn, EXTENSION_PREFIX)
-        .then(|| &urn[EXTENSION_PREFIX.len()..])
-        .and_then(|rest| {
-            rest.len()
-                .checked_sub(suffix.len())
-                .and_then(|at| rest.split_at_checked(at))
-        });
-    name.is_some_and(|(name, end)| !name.is_empty() && end.eq_ignore_ascii_case(&suffix))
+    let name = (starts_with(urn, EXTENSION_PREFIX).then(|| &urn[EXTENSION_PREFIX.len()..]))
+        .and_then(|rest| without_end(rest, kind.as_str()))
+        .and_then(|rest| without_end(rest, ":2.0:"));
+    name.is_some_and(|name| !name.is_empty())
 }
 
 fn starts_with(text: &str, prefix: &str) -> bool {
     text.get(..prefix.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// What is in front of `end`, if `text` ends with it.
+fn without_end<'a>(text: &'a str, end: &str) -> Option<&'a str> {
+    let (text, is) = text.split_at_checked(text.len().checked_sub(end.len())?)?;
+    is.eq_ignore_ascii_case(end).then_some(text)
 }
 
 /// `key` as `object` spells it, else as given: names and URNs compare without ASCII case.
@@ -300,6 +306,15 @@ mod tests {
         assert_ne!(fold("İ"), fold("i"));
         assert_ne!(fold("ı"), fold("I"));
         assert_eq!(fold("ﬁ"), fold("FI"));
+    }
+
+    #[test]
+    fn differences_are_named_in_order() {
+        let before = object(json!({"b": 1, "c": 2, "d": [3], "f": 4}));
+        let after = object(json!({"a": 0, "b": 1, "d": [], "e": 1, "f": 4, "g": 5}));
+        assert_eq!(differences(&before, &after), ["a", "c", "d", "e", "g"]);
+        assert_eq!(differences(&after, &before), ["a", "c", "d", "e", "g"]);
+        assert!(differences(&after, &after).is_empty());
     }
 
     #[test]

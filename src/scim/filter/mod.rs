@@ -26,7 +26,7 @@ use super::ScimError;
 use super::path::AttrPath;
 use super::schema::{Attribute, Resolved, ResourceType};
 
-pub(super) use parse::{Parser, SyntaxError};
+pub(super) use parse::{Parser, SyntaxError, is_lone_name};
 
 /// A comparison's operator (compareOp).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

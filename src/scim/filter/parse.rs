@@ -367,13 +367,18 @@ fn ends_token(c: char) -> bool {
     c.is_whitespace() || matches!(c, '(' | ')' | '[' | ']' | '"')
 }
 
+/// Whether all of `text` is an attribute's name.
+pub(in crate::scim) fn is_lone_name(text: &str) -> bool {
+    text.len() <= MAX_LENGTH && is_name(text)
+}
+
 /// ATTRNAME (RFC 7643 §2.1), and `$ref`, which the RFC uses beside its own grammar.
 fn is_name(text: &str) -> bool {
     let text = text.strip_prefix('$').unwrap_or(text);
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 #[cfg(test)]

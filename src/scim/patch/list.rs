@@ -20,8 +20,10 @@ pub(in crate::scim) fn append(values: &mut Vec<Value>, new: Vec<Value>) {
 
 /// Makes `values` a list again after an operation has changed those at `given`, which ascend, or put them there.
 pub(super) fn settle(values: &mut Vec<Value>, given: &[usize]) {
-    yield_primary(values, given);
-    collapse(values, given);
+    if values.len() > 1 {
+        yield_primary(values, given);
+        collapse(values, given);
+    }
 }
 
 /// If one of the values at `given` is primary, it (the last of several) is the only one from now on (RFC 7644 §3.5.2).
