@@ -96,7 +96,7 @@ impl Declaration {
         }
         self.check_index()?;
         self.check_free(others)?;
-        let length = json_bytes(&self);
+        let length = json_bytes(&serde_json::json!(self));
         if length > MAX_BYTES {
             return Err(refused(format!(
                 "the declaration has {length} bytes where at most {MAX_BYTES} are kept"

@@ -4,7 +4,8 @@
 //! suggestions (RFC 7643 §7) and aren't enforced, nor is the form of a `timezone` or a URI: a directory's odd value must
 //! not keep a person out.
 
-use serde::Serialize;
+use std::fmt::Display;
+
 use serde_json::Value;
 
 use super::ScimError;
@@ -48,7 +49,7 @@ pub fn validate(
             )));
         }
     }
-    let length = json_bytes(document);
+    let length = object_bytes(document);
     if length > MAX_DOCUMENT_BYTES {
         return Err(ScimError::invalid_value(format!(
             "the resource has {length} bytes where at most {MAX_DOCUMENT_BYTES} are kept"
@@ -89,9 +90,37 @@ fn is_blank(value: Option<&Value>) -> bool {
     }
 }
 
-/// How long `value` is as JSON.
-pub(super) fn json_bytes(value: &impl Serialize) -> usize {
-    serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
+/// How long `value` is as JSON, counted and not written.
+pub(super) fn json_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(true) => 4,
+        Value::Bool(false) => 5,
+        Value::Number(number) => number.to_string().len(),
+        Value::String(text) => string_bytes(text),
+        Value::Array(values) => listed_bytes(values.iter().map(json_bytes)),
+        Value::Object(members) => object_bytes(members),
+    }
+}
+
+fn object_bytes(members: &Document) -> usize {
+    let member = |(key, value): (&String, _)| string_bytes(key) + 1 + json_bytes(value);
+    listed_bytes(members.iter().map(member))
+}
+
+/// In brackets or braces, with commas between.
+fn listed_bytes(elements: impl ExactSizeIterator<Item = usize>) -> usize {
+    let commas = elements.len().saturating_sub(1);
+    2 + commas + elements.sum::<usize>()
+}
+
+fn string_bytes(text: &str) -> usize {
+    let escaped = |byte| match byte {
+        // First, for nearly all are.
+        _ if byte >= b' ' && byte != b'"' && byte != b'\\' => 1,
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        _ => 6,
+    };
+    2 + text.bytes().map(escaped).sum::<usize>()
 }
 
 /// The refusal of a resource without a required attribute.
@@ -99,8 +128,8 @@ pub(super) fn missing(name: &str) -> ScimError {
     ScimError::invalid_value(format!("{name} is required and must not be empty"))
 }
 
-/// Checks one value of a simple type; `place` is what the detail calls it.
-pub(super) fn simple(data_type: Type, value: &Value, place: &str) -> Result<(), ScimError> {
+/// Checks one value of a simple type; `place` is what the detail calls it, which becomes a text only where there is one.
+pub(super) fn simple(data_type: Type, value: &Value, place: &dyn Display) -> Result<(), ScimError> {
     let expected = match (data_type, value) {
         (Type::Boolean, Value::Bool(_)) | (Type::Decimal, Value::Number(_)) => return Ok(()),
         (Type::Integer, Value::Number(number)) if number.is_i64() || number.is_u64() => {
@@ -121,7 +150,7 @@ pub(super) fn simple(data_type: Type, value: &Value, place: &str) -> Result<(), 
 }
 
 /// The refusal of a value of another type than `expected`, which completes "… was expected".
-pub(super) fn wrong_type(place: &str, value: &Value, expected: &str) -> ScimError {
+pub(super) fn wrong_type(place: impl Display, value: &Value, expected: &str) -> ScimError {
     let found = match value {
         Value::Null => "null".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
@@ -150,13 +179,13 @@ fn beginning(text: &str, max: usize) -> String {
 }
 
 /// The refusal of a list with more than [`MAX_VALUES`] values.
-pub(super) fn too_many_values(place: &str, found: usize) -> ScimError {
+pub(super) fn too_many_values(place: impl Display, found: usize) -> ScimError {
     ScimError::invalid_value(format!(
         "{place} has {found} values where at most {MAX_VALUES} are kept"
     ))
 }
 
-fn string(data_type: Type, text: &str, place: &str) -> Result<(), ScimError> {
+fn string(data_type: Type, text: &str, place: &dyn Display) -> Result<(), ScimError> {
     let fits = match data_type {
         Type::DateTime => instant(text).is_some(),
         Type::Binary => is_base64(text),
@@ -193,7 +222,7 @@ fn is_base64(text: &str) -> bool {
 pub(super) fn attribute_value(
     attribute: &Attribute,
     value: &Value,
-    place: &str,
+    place: &dyn Display,
 ) -> Result<(), ScimError> {
     if !attribute.multi_valued {
         return single(attribute, value, place);
@@ -220,7 +249,7 @@ pub(super) fn attribute_value(
     Ok(())
 }
 
-fn single(attribute: &Attribute, value: &Value, place: &str) -> Result<(), ScimError> {
+fn single(attribute: &Attribute, value: &Value, place: &dyn Display) -> Result<(), ScimError> {
     match attribute.data_type {
         Type::Complex => object(value, place, &attribute.sub_attributes),
         data_type => simple(data_type, value, place),
@@ -228,7 +257,7 @@ fn single(attribute: &Attribute, value: &Value, place: &str) -> Result<(), ScimE
 }
 
 /// Checks one value of a complex attribute.
-fn object(value: &Value, place: &str, attributes: &[Attribute]) -> Result<(), ScimError> {
+fn object(value: &Value, place: &dyn Display, attributes: &[Attribute]) -> Result<(), ScimError> {
     members(value, place, attributes)?;
     match attributes
         .iter()
@@ -240,13 +269,14 @@ fn object(value: &Value, place: &str, attributes: &[Attribute]) -> Result<(), Sc
 }
 
 /// Checks what is in an object.
-fn members(value: &Value, place: &str, attributes: &[Attribute]) -> Result<(), ScimError> {
+fn members(value: &Value, place: &dyn Display, attributes: &[Attribute]) -> Result<(), ScimError> {
     let Value::Object(object) = value else {
         return Err(wrong_type(place, value, "an object"));
     };
     for attribute in attributes {
         if let Some(value) = object.get(&attribute.name) {
-            attribute_value(attribute, value, &format!("{place}.{}", attribute.name))?;
+            let place = &format_args!("{place}.{}", attribute.name);
+            attribute_value(attribute, value, place)?;
         }
     }
     Ok(())
@@ -293,6 +323,15 @@ mod tests {
     }
 
     #[test]
+    fn a_length_is_that_of_the_text() {
+        let text: String = ('\0'..='\u{80}').chain(['ü', '😀']).collect();
+        let value = json!({
+            "": {}, text.clone(): [], "list": [text, null, true, false], "numbers": [-1, u64::MAX, 0.1, 1e300, -2.5e-9]
+        });
+        assert_eq!(json_bytes(&value), value.to_string().len());
+    }
+
+    #[test]
     fn refuses_two_primaries_and_too_much() {
         let two = json!([{"value": "a", "primary": true}, {"value": "b", "primary": true}]);
         assert!(check(json!({"userName": "ada", "emails": two})).is_err());
@@ -322,7 +361,7 @@ mod tests {
             ("yesterday", false),
         ] {
             assert_eq!(
-                simple(Type::DateTime, &text.into(), "x").is_ok(),
+                simple(Type::DateTime, &text.into(), &"x").is_ok(),
                 good,
                 "{text}"
             );
@@ -337,7 +376,7 @@ mod tests {
             ("a b", false),
         ] {
             assert_eq!(
-                simple(Type::Binary, &text.into(), "x").is_ok(),
+                simple(Type::Binary, &text.into(), &"x").is_ok(),
                 good,
                 "{text}"
             );

@@ -9,8 +9,10 @@ mod operations;
 mod values;
 
 use std::collections::HashSet;
+use std::fmt::Display;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::map::{Entry, Map};
 
 use super::ScimError;
 use super::member::{self, MEMBERS};
@@ -85,27 +87,22 @@ pub fn read_resource(body: Value, resource_type: &ResourceType) -> Result<Incomi
             Place::Known(_, resolved) if resolved.attribute.mutability == Mutability::ReadOnly => {}
             Place::Known(_, resolved) if resolved.leaf().mutability == Mutability::ReadOnly => {}
             Place::Known(path, resolved) => {
-                let name = path.name.clone();
-                let place = path.to_string();
                 // Half of a list, as in `emails.value`, can't be matched with its other half.
                 if resolved.attribute.multi_valued && resolved.sub_attribute.is_some() {
-                    incoming.ignored.push(place);
+                    incoming.ignored.push(path.to_string());
                     continue;
                 }
                 let Some(value) =
-                    values::read(resolved.leaf(), value, &place, &mut incoming.ignored)?
+                    values::read(resolved.leaf(), value, &path, &mut incoming.ignored)?
                 else {
                     continue;
                 };
+                let object = object_at(&mut incoming.document, path.urn.as_deref(), &path)?;
                 let value = match path.sub_attr {
                     None => value,
                     Some(sub) => Value::Object(Map::from_iter([(sub, value)])),
                 };
-                put(
-                    object_at(&mut incoming.document, path.urn.as_deref(), &place)?,
-                    name,
-                    value,
-                )?;
+                put(object, path.name, value)?;
             }
             Place::Foreign { urn, name } => {
                 object_at(&mut incoming.document, Some(&urn), &urn)?.insert(name, value);
@@ -164,7 +161,7 @@ pub(super) fn check_schemas(
 fn object_at<'d>(
     document: &'d mut Document,
     urn: Option<&str>,
-    place: &str,
+    place: &dyn Display,
 ) -> Result<&'d mut Map<String, Value>, ScimError> {
     let Some(urn) = urn else { return Ok(document) };
     let key = spelled_in(document, urn);
@@ -173,21 +170,31 @@ fn object_at<'d>(
         .or_insert_with(|| Value::Object(Map::new()))
     {
         Value::Object(object) => Ok(object),
-        other => Err(wrong_type(&short_name(place), other, "an object")),
+        other => Err(wrong_type(
+            short_name(&place.to_string()),
+            other,
+            "an object",
+        )),
     }
 }
 
 /// Sets an attribute that may have come in parts (`name` and `name.givenName`), but not twice with two meanings.
 fn put(object: &mut Map<String, Value>, name: String, value: Value) -> Result<(), ScimError> {
-    match (object.get_mut(&name), value) {
-        (Some(Value::Object(present)), Value::Object(parts)) => {
+    let mut present = match object.entry(name) {
+        Entry::Vacant(free) => {
+            free.insert(value);
+            return Ok(());
+        }
+        Entry::Occupied(present) => present,
+    };
+    match (present.get_mut(), value) {
+        (Value::Object(present), Value::Object(parts)) => {
             for (name, value) in parts {
                 put(present, name, value)?;
             }
         }
-        (Some(present), value) if *present != value => return Err(values::repeated(&name)),
-        (Some(_), _) => {}
-        (None, value) => drop(object.insert(name, value)),
+        (is, value) if *is != value => return Err(values::repeated(present.key())),
+        _ => {}
     }
     Ok(())
 }
@@ -201,7 +208,7 @@ fn adopt_role(
     let (Some(role), Some(attribute)) = (role, resource_type.attribute(ROLE_NAME)) else {
         return Ok(());
     };
-    let Some(role) = values::read(attribute, role, ROLE_NAME, &mut incoming.ignored)? else {
+    let Some(role) = values::read(attribute, role, &ROLE_NAME, &mut incoming.ignored)? else {
         return Ok(());
     };
     let plain = (incoming.document.entry(ROLE_NAME)).or_insert_with(|| role.clone());

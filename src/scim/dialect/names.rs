@@ -71,7 +71,7 @@ pub(super) fn expand<'a>(
     ignored: &mut Vec<String>,
 ) -> Result<Vec<(Place<'a>, Value)>, ScimError> {
     check_names(&object)?;
-    let mut found = Vec::new();
+    let mut found = Vec::with_capacity(object.len());
     for (key, value) in object {
         if key.eq_ignore_ascii_case("schemas") {
             continue;
@@ -107,7 +107,7 @@ pub(super) fn expand<'a>(
             (Some(urn), value) if is_unassigned(&value) => {
                 found.extend(urn.map(|urn| (Place::Extension(urn), Value::Null)));
             }
-            (Some(_), value) => return Err(wrong_type(&short_name(&key), &value, "an object")),
+            (Some(_), value) => return Err(wrong_type(short_name(&key), &value, "an object")),
             (None, value) => match AttrPath::parse(&key)
                 .ok()
                 .and_then(|path| locate(&path, resource_type))

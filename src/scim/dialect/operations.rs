@@ -200,7 +200,7 @@ impl Reader<'_> {
             return Ok(());
         }
         let Value::Object(members) = value else {
-            return Err(wrong_type(&short_name(&urn), &value, "an object"));
+            return Err(wrong_type(short_name(&urn), &value, "an object"));
         };
         if op == Op::Replace {
             self.push(Op::Remove, PatchPath::Extension(urn.clone()), None);

@@ -1,6 +1,7 @@
 //! A client's value, brought into the form that its attribute has in the schema.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
@@ -18,7 +19,7 @@ use crate::scim::validate::{MAX_VALUES, short_name, simple, too_many_values, wro
 pub(super) fn read(
     attribute: &Attribute,
     value: Value,
-    place: &str,
+    place: &dyn Display,
     ignored: &mut Vec<String>,
 ) -> Result<Option<Value>, ScimError> {
     if is_unassigned(&value) {
@@ -48,7 +49,7 @@ pub(super) fn read(
 pub(super) fn read_one(
     attribute: &Attribute,
     value: Value,
-    place: &str,
+    place: &dyn Display,
     ignored: &mut Vec<String>,
 ) -> Result<Option<Value>, ScimError> {
     if is_unassigned(&value) {
@@ -113,11 +114,12 @@ pub(in crate::scim) fn check_names(object: &Map<String, Value>) -> Result<(), Sc
         )));
     }
     let repeats = if object.len() <= FEW_NAMES {
-        let is_before = |(at, key): &(usize, &String)| {
-            (object.keys().take(*at)).any(|other| other.eq_ignore_ascii_case(key))
+        let keys: Vec<&String> = object.keys().collect();
+        let is_before = |(at, key): &(usize, &&String)| {
+            (keys[..*at].iter()).any(|other| other.eq_ignore_ascii_case(key))
         };
-        let found = object.keys().enumerate().find(is_before);
-        found.map(|(_, key)| key)
+        let found = keys.iter().enumerate().find(is_before);
+        found.map(|(_, key)| *key)
     } else {
         let mut seen = HashSet::new();
         (object.keys()).find(|key| !seen.insert(key.to_ascii_lowercase()))
@@ -133,7 +135,7 @@ pub(super) fn repeated(name: &str) -> ScimError {
 fn read_object(
     attribute: &Attribute,
     object: Map<String, Value>,
-    place: &str,
+    place: &dyn Display,
     ignored: &mut Vec<String>,
 ) -> Result<Map<String, Value>, ScimError> {
     check_names(&object)?;
@@ -152,7 +154,8 @@ fn read_object(
             None => ignored.push(format!("{place}.{}", short_name(&key))),
             Some(sub) if sub.mutability == Mutability::ReadOnly => {}
             Some(sub) => {
-                if let Some(value) = read(sub, value, &format!("{place}.{}", sub.name), ignored)? {
+                let place = &format_args!("{place}.{}", sub.name);
+                if let Some(value) = read(sub, value, place, ignored)? {
                     read_members.insert(sub.name.clone(), value);
                 }
             }
@@ -333,7 +336,7 @@ mod tests {
         let read = read(
             name,
             json!({"GivenName": "Ada", "nick": "x"}),
-            "name",
+            &"name",
             &mut ignored,
         )
         .unwrap();

@@ -349,7 +349,7 @@ impl Target<'_> {
         let given = match (self.resolved.sub_attribute, value) {
             (Some(sub), value) => single(sub, value),
             (None, Value::Object(given)) => given.clone(),
-            (None, value) => return Err(wrong_type(&self.attr.to_string(), value, "an object")),
+            (None, value) => return Err(wrong_type(self.attr, value, "an object")),
         };
         let mut selected = self.selected(values);
         if selected.is_empty() {
