@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A resource as it is to be written.
-    pub(super) fn shown(&'a self, stored: Stored<Outline>) -> Result<Read<'a>> {
+    pub(super) fn shown(&'a self, stored: Stored<Outline<'a>>) -> Result<Read<'a>> {
         let (call, projection) = (self.call, self.projection);
         if stored.kind == Kind::Group && shows_links(call, stored.kind, projection) {
             return Ok(Read {
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn members(&self, group: &Stored<Outline>, with: &mut dyn FnMut(&Link)) {
+    fn members(&self, group: &Stored<Outline<'_>>, with: &mut dyn FnMut(&Link)) {
         let (snapshot, tenant) = (self.snapshot, self.call.tenant);
         if let Err(failure) = teams::each_member(snapshot, tenant, group, |link| with(&link)) {
             self.failure.set(Some(failure));
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
 
 /// A resource whose members are read when it is written.
 pub(super) struct Read<'a> {
-    shown: Shown<Outline>,
+    shown: Shown<Outline<'a>>,
     /// Reads them, where they are shown.
     members: Option<&'a Reader<'a>>,
 }

@@ -19,12 +19,10 @@ mod words;
 
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-
 use crate::error::{Error, Result};
 use crate::scim::message::{self, ListResponse, Projection, SearchRequest};
 use crate::scim::path::AttrPath;
-use crate::scim::resource::{self, Outline};
+use crate::scim::resource::{self, FromText};
 use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery};
 use crate::store::place::Start;
@@ -99,7 +97,8 @@ pub fn get(
 ) -> Result<Answer> {
     refusing(store, call, || {
         let outcome = reading.read(|snapshot| {
-            let stored: Stored<Outline> = find(snapshot, call.tenant, &target)?;
+            let stored: Stored<String> = find(snapshot, call.tenant, &target)?;
+            let stored = stored.outline()?;
             let action = format!("read {}", words::subject(&stored));
             let subject = Some(stored.id.clone());
             let mut answer = Answer {
@@ -298,12 +297,13 @@ fn listed(
     snapshot: &Snapshot<'_>,
     call: &Call,
     request: &SearchRequest,
-    page: Page<Outline>,
+    page: Page<String>,
     cursors: Option<Cursors>,
 ) -> Result<Body> {
     let reader = Reader::new(snapshot, call, &request.projection);
-    let shown = |stored| reader.shown(stored);
-    let resources = (page.resources.into_iter().map(shown)).collect::<Result<Vec<_>>>()?;
+    let outlines = page.resources.iter().map(Stored::outline);
+    let shown = |stored: Result<_>| reader.shown(stored?);
+    let resources = outlines.map(shown).collect::<Result<Vec<_>>>()?;
     let Some(cursors) = cursors else {
         let start_index = request.start_index.unwrap_or(1);
         return reader.body(&ListResponse::at(start_index, page.total, resources));
@@ -313,7 +313,7 @@ fn listed(
     reader.body(&ListResponse::between(beside, page.total, resources))
 }
 
-fn find<D: DeserializeOwned>(
+fn find<D: FromText>(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     target: &Target,

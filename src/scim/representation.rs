@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::member::Link;
 use super::message::Projection;
-use super::project::{Extent, by_default, is_by_default, part, project};
+use super::project::{Extent, by_default, is_by_default, is_one_of, not_whole, part, project};
 use super::resource::{Content, Document, Meta, assemble};
 use super::schema::{Attribute, ResourceType};
 
@@ -50,7 +50,7 @@ impl<D: Content> Representation<'_, D> {
             links(&mut |link| values.push(link.to_json(self.meta.base)));
             values
         });
-        let member = |(key, value): (&String, _)| (key.clone(), D::value(value).into_owned());
+        let member = |(key, value): (&str, _)| (key.to_owned(), D::value(value).into_owned());
         let document = self.document.members().map(member).collect();
         let resource = assemble(document, self.meta, membership, self.resource_type);
         project(resource, self.projection, self.resource_type)
@@ -67,8 +67,13 @@ impl<D: Content> Serialize for Representation<'_, D> {
         let keys = self.document.members().map(|(key, _)| key);
         map.serialize_entry("schemas", &resource_type.schemas_of(keys))?;
         map.serialize_entry("id", self.meta.id)?;
+        let not_whole = not_whole(resource_type);
         for (key, value) in self.document.members() {
-            match by_default(key, resource_type) {
+            let extent = match is_one_of(key, &not_whole) {
+                true => by_default(key, resource_type),
+                false => Extent::Whole,
+            };
+            match extent {
                 Extent::Whole => map.serialize_entry(key, value)?,
                 Extent::Part => {
                     if let Some(value) = part(key, D::value(value).into_owned(), resource_type) {
@@ -288,7 +293,7 @@ mod tests {
             }
         }
         let group = document(json!({
-            "displayName": "SRE", "externalId": "7", "urn:example:unknown": {"color": "red"}
+            "displayName": "SRE", "externalId": "7", "urn:example:unknown": {"color": "red"}, "urn:ex:\"\n": [1]
         }));
         for links in [None, Some(vec![]), Some(links(Kind::User))] {
             is_the_same(groups, &group, links.as_deref());

@@ -5,10 +5,12 @@
 //! membership attribute (`members` of a Group, `groups` of a User): [`assemble`] adds those.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::fmt;
 
 use caseless::Caseless;
 use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -20,8 +22,58 @@ use super::stored::withhold;
 /// A JSON object of attributes.
 pub type Document = Map<String, Value>;
 
+/// What the text that a document is stored as is read into.
+pub trait FromText: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Where it isn't the JSON of a document.
+    fn from_text(text: &str) -> serde_json::Result<Self>;
+}
+
+impl FromText for Document {
+    fn from_text(text: &str) -> serde_json::Result<Document> {
+        serde_json::from_str(text)
+    }
+}
+
+/// The text itself, of which an [`Outline`] will be read.
+impl FromText for String {
+    fn from_text(text: &str) -> serde_json::Result<String> {
+        Ok(text.to_owned())
+    }
+}
+
 /// A document of which each value is still the text that it was stored as: most are only shown, and never looked into.
-pub type Outline = BTreeMap<String, Box<RawValue>>;
+#[derive(Clone, Debug)]
+pub struct Outline<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Outline<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Outline<'de>, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Outline<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a document")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Outline<'de>, A::Error> {
+        #[derive(serde::Deserialize)]
+        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        let mut members = Vec::with_capacity(16);
+        while let Some((Key(key), value)) = object.next_entry()? {
+            members.push((key, value));
+        }
+        Ok(Outline(members))
+    }
+}
 
 /// A [`Document`], or the [`Outline`] of one.
 pub trait Content {
@@ -29,7 +81,7 @@ pub trait Content {
     type Value: Serialize;
 
     /// By their keys, in order.
-    fn members(&self) -> impl Iterator<Item = (&String, &Self::Value)>;
+    fn members(&self) -> impl Iterator<Item = (&str, &Self::Value)>;
 
     /// What is behind a key.
     fn member(&self, key: &str) -> Option<&Self::Value>;
@@ -41,8 +93,8 @@ pub trait Content {
 impl Content for Document {
     type Value = Value;
 
-    fn members(&self) -> impl Iterator<Item = (&String, &Value)> {
-        self.iter()
+    fn members(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.iter().map(|(key, value)| (key.as_str(), value))
     }
 
     fn member(&self, key: &str) -> Option<&Value> {
@@ -54,18 +106,19 @@ impl Content for Document {
     }
 }
 
-impl Content for Outline {
-    type Value = Box<RawValue>;
+impl<'a> Content for Outline<'a> {
+    type Value = &'a RawValue;
 
-    fn members(&self) -> impl Iterator<Item = (&String, &Box<RawValue>)> {
-        self.iter()
+    fn members(&self) -> impl Iterator<Item = (&str, &&'a RawValue)> {
+        self.0.iter().map(|(key, value)| (key.as_ref(), value))
     }
 
-    fn member(&self, key: &str) -> Option<&Box<RawValue>> {
-        self.get(key)
+    fn member(&self, key: &str) -> Option<&&'a RawValue> {
+        self.members()
+            .find_map(|(at, value)| (at == key).then_some(value))
     }
 
-    fn value(value: &Box<RawValue>) -> Cow<'_, Value> {
+    fn value<'v>(value: &'v &'a RawValue) -> Cow<'v, Value> {
         // It was read as JSON before, and is.
         Cow::Owned(serde_json::from_str(value.get()).unwrap_or_default())
     }
@@ -102,7 +155,7 @@ impl Serialize for Meta<'_> {
         map.serialize_entry("resourceType", self.kind.as_str())?;
         map.serialize_entry("created", &date_time(self.created))?;
         map.serialize_entry("lastModified", &date_time(self.last_modified))?;
-        map.serialize_entry("location", &format_args!("{}/{endpoint}/{id}", self.base))?;
+        map.serialize_entry("location", &[self.base, endpoint, id].join("/"))?;
         map.serialize_entry("version", &etag(self.version))?;
         map.end()
     }
@@ -123,7 +176,9 @@ pub fn assemble(
 ) -> Document {
     let mut resource = document;
     withhold(&mut resource, resource_type);
-    let schemas = resource_type.schemas_of(resource.keys()).into();
+    let schemas = resource_type
+        .schemas_of(resource.keys().map(String::as_str))
+        .into();
     resource.insert("schemas".to_owned(), schemas);
     resource.insert("id".to_owned(), meta.id.into());
     resource.insert("meta".to_owned(), json!(meta));
@@ -139,7 +194,8 @@ pub fn assemble(
 
 /// RFC 3339 in UTC, always with milliseconds, so that equal lengths sort like the times they stand for.
 fn date_time(at: Timestamp) -> String {
-    format!("{at:.3}")
+    const WRITER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+    WRITER.timestamp_to_string(&at)
 }
 
 /// `text` folded for caseless comparison: two names are the same if their foldings are (Unicode's canonical caseless

@@ -230,10 +230,10 @@ impl ResourceType {
     }
 
     /// `schemas` of a resource with these keys: the core one, and each extension that it has an object of, known or not.
-    pub fn schemas_of<'a>(&'a self, keys: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    pub fn schemas_of<'a>(&'a self, keys: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
         let extensions = keys.filter(|key| is_urn(key));
         (std::iter::once(self.core.id.as_str()))
-            .chain(extensions.map(String::as_str))
+            .chain(extensions)
             .collect()
     }
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use rusqlite::types::FromSqlError;
 use rusqlite::{OptionalExtension, Row, params};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::column::{Json, Millis};
@@ -18,7 +18,7 @@ use crate::error::{Doing, Result};
 use crate::id;
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
-use crate::scim::resource::{Document, fold};
+use crate::scim::resource::{Document, FromText, Outline, fold};
 use crate::scim::schema::{Kind, ResourceType};
 
 /// A live resource as stored.
@@ -38,6 +38,22 @@ pub struct Stored<D = Document> {
     pub last_modified: Timestamp,
     /// 1 at first, one more with each change.
     pub version: i64,
+}
+
+impl Stored<String> {
+    /// The same with an outline of its document, for who shows it.
+    pub fn outline(&self) -> Result<Stored<Outline<'_>>> {
+        let document = serde_json::from_str(&self.document).doing("reading a document")?;
+        Ok(Stored {
+            row: self.row,
+            kind: self.kind,
+            id: self.id.clone(),
+            document,
+            created: self.created,
+            last_modified: self.last_modified,
+            version: self.version,
+        })
+    }
 }
 
 /// What to look for.
@@ -86,12 +102,13 @@ pub(super) const COUNT: &str =
 
 pub(super) const COLUMNS: &str = "row, kind, id, document, created, last_modified, version";
 
-pub(super) fn from_row<D: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<Stored<D>> {
+pub(super) fn from_row<D: FromText>(row: &Row<'_>) -> rusqlite::Result<Stored<D>> {
     Ok(Stored {
         row: row.get(0)?,
         kind: row.get(1)?,
         id: row.get(2)?,
-        document: row.get::<_, Json<_>>(3)?.0,
+        document: D::from_text(row.get_ref(3)?.as_str()?)
+            .map_err(|error| FromSqlError::Other(error.into()))?,
         created: row.get::<_, Millis>(4)?.0,
         last_modified: row.get::<_, Millis>(5)?.0,
         version: row.get(6)?,
@@ -220,8 +237,8 @@ pub fn get(
     by_id(snapshot, tenant, kind, id)
 }
 
-/// The same with its document as it is wanted: to be shown, an [`Outline`](crate::scim::resource::Outline) will do.
-pub fn by_id<D: DeserializeOwned>(
+/// The same with its document as it is wanted: to be shown, an [outline](Stored::outline) of its text will do.
+pub fn by_id<D: FromText>(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     kind: Kind,
@@ -273,7 +290,7 @@ pub fn by_row(snapshot: &Snapshot<'_>, tenant: TenantId, row: i64) -> Result<Opt
     at_row(snapshot, tenant, row)
 }
 
-pub(super) fn at_row<D: DeserializeOwned>(
+pub(super) fn at_row<D: FromText>(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     row: i64,
@@ -465,7 +482,7 @@ pub fn count(snapshot: &Snapshot<'_>, tenant: TenantId, kind: Kind) -> Result<u6
 }
 
 /// One page, in a stable order: by age, or by `sort_by` and then by age.
-pub fn search<D: DeserializeOwned>(
+pub fn search<D: FromText>(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     query: &Query<'_>,

@@ -8,7 +8,6 @@ mod list;
 mod order;
 
 use rusqlite::params_from_iter;
-use serde::de::DeserializeOwned;
 
 use self::order::Order;
 use super::attributes::schemas;
@@ -19,10 +18,11 @@ use super::{Snapshot, TenantId};
 use crate::error::{Doing, Result};
 use crate::scim::declare::Schemas;
 use crate::scim::filter::Filter;
+use crate::scim::resource::FromText;
 use crate::scim::schema::Kind;
 
 /// See [`resources::search`](super::resources::search).
-pub fn run<D: DeserializeOwned>(
+pub fn run<D: FromText>(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     query: &Query<'_>,
@@ -85,7 +85,7 @@ impl Found {
         })
     }
 
-    fn page<D: DeserializeOwned>(
+    fn page<D: FromText>(
         mut self,
         snapshot: &Snapshot<'_>,
         tenant: TenantId,
