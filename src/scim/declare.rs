@@ -323,6 +323,7 @@ static BUILT_IN: LazyLock<Arc<Schemas>> = LazyLock::new(|| {
             extensions: vec![built_in(include_str!("schemas/enterprise-user.json"))],
             common: common.clone(),
             declared: vec![],
+            hiding: vec![],
         },
         group: ResourceType {
             kind: Kind::Group,
@@ -331,13 +332,14 @@ static BUILT_IN: LazyLock<Arc<Schemas>> = LazyLock::new(|| {
             extensions: vec![],
             common,
             declared: vec![],
+            hiding: vec![],
         },
     };
     // The constant's resource types aren't there yet, so `extension()` can't be asked: these are in core schemas.
     for declaration in BUILT_IN_DECLARATIONS.iter() {
         schemas.add(declaration, None);
     }
-    Arc::new(schemas)
+    Arc::new(schemas.finished())
 });
 
 fn built_in<T: serde::de::DeserializeOwned>(text: &str) -> T {
@@ -370,7 +372,7 @@ impl Schemas {
         for declaration in &own {
             schemas.add(declaration, declaration.extension());
         }
-        Ok(schemas)
+        Ok(schemas.finished())
     }
 
     /// The resource type.
@@ -378,6 +380,14 @@ impl Schemas {
         match kind {
             Kind::User => &self.user,
             Kind::Group => &self.group,
+        }
+    }
+
+    fn finished(self) -> Schemas {
+        Schemas {
+            user: self.user.finished(),
+            group: self.group.finished(),
+            ..self
         }
     }
 

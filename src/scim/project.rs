@@ -40,44 +40,18 @@ pub(super) enum Extent {
 
 /// How much [`project`] shows of the top-level attribute `key` where nothing is selected.
 pub(super) fn by_default(key: &str, resource_type: &ResourceType) -> Extent {
+    // Nearly all attributes have nothing to hide, and a look at the schema costs more.
+    if !resource_type.may_hide(key) {
+        return Extent::Whole;
+    }
     let (returned, children) = described(key, resource_type);
-    extent(returned, children)
-}
-
-fn extent(returned: Returned, children: &[Attribute]) -> Extent {
     if !matches!(returned, Returned::Default | Returned::Always) {
         Extent::Nothing
-    } else if children.iter().all(is_by_default) {
+    } else if children.iter().all(Attribute::is_by_default) {
         Extent::Whole
     } else {
         Extent::Part
     }
-}
-
-/// The names of the attributes and extensions that are not shown [whole](Extent::Whole). They are few.
-pub(super) fn not_whole(resource_type: &ResourceType) -> Vec<&str> {
-    names(resource_type, |returned, children| {
-        extent(returned, children) != Extent::Whole
-    })
-}
-
-/// The names of the top-level attributes and extensions of which `is` says so.
-fn names(resource_type: &ResourceType, is: impl Fn(Returned, &[Attribute]) -> bool) -> Vec<&str> {
-    let attributes = (resource_type.core.attributes.iter()).chain(&resource_type.common);
-    let attributes =
-        attributes.map(|it| (&it.name, returned(Some(it), &it.name), &it.sub_attributes));
-    let extensions = (resource_type.extensions.iter())
-        .map(|schema| (&schema.id, Returned::Default, &schema.attributes));
-    attributes
-        .chain(extensions)
-        .filter(|(_, returned, children)| is(*returned, children))
-        .map(|(name, ..)| name.as_str())
-        .collect()
-}
-
-/// Whether `key` is one of `names`, in any case.
-pub(super) fn is_one_of(key: &str, names: &[&str]) -> bool {
-    names.iter().any(|name| name.eq_ignore_ascii_case(key))
 }
 
 /// What [`project`] leaves of an attribute that is shown in [part](Extent::Part).
@@ -101,17 +75,10 @@ fn described<'a>(key: &str, resource_type: &'a ResourceType) -> (Returned, &'a [
     (returned(attribute, key), children)
 }
 
-pub(super) fn is_by_default(attribute: &Attribute) -> bool {
-    matches!(attribute.returned, Returned::Default | Returned::Always)
-}
-
 /// A document without what nobody is ever shown (`returned: never`), as it is told wherever else than in an answer.
 pub fn told<'a>(document: &'a Document, resource_type: &ResourceType) -> Cow<'a, Document> {
-    let secret = names(resource_type, |returned, inside| {
-        returned == Returned::Never || inside.iter().any(has_secrets)
-    });
     // Nearly all documents have nothing to hide, and a copy costs more than the look.
-    if !document.keys().any(|key| is_one_of(key, &secret)) {
+    if !(document.keys()).any(|key| resource_type.may_hide(key)) {
         return Cow::Borrowed(document);
     }
     let mut document = document.clone();
@@ -129,10 +96,6 @@ fn is_never(attribute: &Attribute) -> bool {
 
 fn named<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'a Attribute> {
     (attributes.iter()).find(|attribute| attribute.name.eq_ignore_ascii_case(key))
-}
-
-fn has_secrets(attribute: &Attribute) -> bool {
-    is_never(attribute) || attribute.sub_attributes.iter().any(has_secrets)
 }
 
 fn hide(value: &mut Value, attributes: &[Attribute]) {
@@ -271,7 +234,10 @@ fn show(
         return None;
     }
     let inside = selection.inside();
-    if inside.only.is_none() && inside.without.is_empty() && children.iter().all(is_by_default) {
+    if inside.only.is_none()
+        && inside.without.is_empty()
+        && children.iter().all(Attribute::is_by_default)
+    {
         return Some(value);
     }
     match value {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::member::Link;
 use super::message::Projection;
-use super::project::{Extent, by_default, is_by_default, is_one_of, not_whole, part, project};
+use super::project::{Extent, by_default, part, project};
 use super::resource::{Content, Document, Meta, assemble};
 use super::schema::{Attribute, ResourceType};
 
@@ -67,13 +67,8 @@ impl<D: Content> Serialize for Representation<'_, D> {
         let keys = self.document.members().map(|(key, _)| key);
         map.serialize_entry("schemas", &resource_type.schemas_of(keys))?;
         map.serialize_entry("id", self.meta.id)?;
-        let not_whole = not_whole(resource_type);
         for (key, value) in self.document.members() {
-            let extent = match is_one_of(key, &not_whole) {
-                true => by_default(key, resource_type),
-                false => Extent::Whole,
-            };
-            match extent {
+            match by_default(key, resource_type) {
                 Extent::Whole => map.serialize_entry(key, value)?,
                 Extent::Part => {
                     if let Some(value) = part(key, D::value(value).into_owned(), resource_type) {
@@ -85,7 +80,9 @@ impl<D: Content> Serialize for Representation<'_, D> {
         }
         let name = self.meta.kind.membership_attribute();
         if let Some(links) = self.links
-            && let Some(attribute) = resource_type.attribute(name).filter(|it| is_by_default(it))
+            && let Some(attribute) = resource_type
+                .attribute(name)
+                .filter(|it| it.is_by_default())
         {
             let links = Membership {
                 links,
@@ -110,7 +107,7 @@ impl Serialize for Membership<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let shows = |name: &str| {
             let parts = &self.attribute.sub_attributes;
-            (parts.iter().find(|part| part.name == name)).is_none_or(is_by_default)
+            (parts.iter().find(|part| part.name == name)).is_none_or(Attribute::is_by_default)
         };
         let [value, location, display, r#type] = ["value", "$ref", "display", "type"].map(shows);
         let mut list = serializer.serialize_seq(None)?;
@@ -326,6 +323,7 @@ mod tests {
         }
         let title = (users.core.attributes.iter_mut()).find(|it| it.name == "title");
         title.unwrap().returned = Returned::Request;
+        let users = users.finished();
         for person in people() {
             is_the_same(&users, &person, Some(&links(Kind::Group)));
         }

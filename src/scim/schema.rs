@@ -152,6 +152,16 @@ impl Attribute {
     pub fn sub_attribute(&self, name: &str) -> Option<&Attribute> {
         find(&self.sub_attributes, name)
     }
+
+    /// Whether answers show it where nobody asks for it (RFC 7643 §7).
+    pub(super) fn is_by_default(&self) -> bool {
+        matches!(self.returned, Returned::Default | Returned::Always)
+    }
+
+    /// Whether there is a part of it, all of it included, that isn't shown by default.
+    fn hides(&self) -> bool {
+        !self.is_by_default() || self.sub_attributes.iter().any(Attribute::hides)
+    }
 }
 
 /// A schema (RFC 7643 §7), as served.
@@ -187,6 +197,8 @@ pub struct ResourceType {
     pub common: Vec<Attribute>,
     /// What was added to the schemas of the RFC: `roleName`, and the tenant's own attributes, removed ones too.
     pub declared: Vec<Declaration>,
+    /// The names of the attributes and extensions that [hide](ResourceType::may_hide) something: few, and asked for often.
+    pub(super) hiding: Vec<String>,
 }
 
 /// What an attribute path names.
@@ -222,6 +234,23 @@ impl<'a> Resolved<'a> {
 }
 
 impl ResourceType {
+    /// The same with what follows from its schemas.
+    pub(super) fn finished(self) -> ResourceType {
+        let attributes = (self.core.attributes.iter().chain(&self.common))
+            .filter(|attribute| attribute.hides())
+            .map(|attribute| attribute.name.clone());
+        let extensions = (self.extensions.iter())
+            .filter(|schema| schema.attributes.iter().any(Attribute::hides))
+            .map(|schema| schema.id.clone());
+        let hiding = attributes.chain(extensions).collect();
+        ResourceType { hiding, ..self }
+    }
+
+    /// Whether `key`, an attribute or an extension, may hold something that isn't shown by default.
+    pub(super) fn may_hide(&self, key: &str) -> bool {
+        (self.hiding.iter()).any(|name| name.eq_ignore_ascii_case(key))
+    }
+
     /// The attribute called `name` in the core schema or among the common ones, in any case.
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.core
