@@ -114,6 +114,9 @@ fn hide(value: &mut Value, attributes: &[Attribute]) {
 
 /// Whether an answer under `projection` can show the top-level attribute `name`: if not, it need not be computed.
 pub fn shows(projection: &Projection, name: &str, resource_type: &ResourceType) -> bool {
+    if *projection == Projection::default() {
+        return by_default(name, resource_type) != Extent::Nothing;
+    }
     let selection = Selection::of(projection, resource_type).below(name);
     selection.lets_through(returned(resource_type.attribute(name), name))
 }
