@@ -80,7 +80,7 @@ pub trait Content {
     /// Its attributes and extensions.
     type Value: Serialize;
 
-    /// By their keys, in order.
+    /// By their keys, in the order in which they are stored.
     fn members(&self) -> impl Iterator<Item = (&str, &Self::Value)>;
 
     /// What is behind a key.
