@@ -19,7 +19,7 @@ use crate::scim::password::NewPassword;
 use crate::scim::patch::{self, Operation};
 use crate::scim::resource::{self, Document};
 use crate::scim::schema::Kind;
-use crate::scim::stored::{check_immutable, give_back, keep_immutable, requested, withhold};
+use crate::scim::stored::{check_immutable, give_back, keep_immutable, parted, requested};
 use crate::scim::{self, ScimError};
 use crate::settings::ReturningTeam;
 use crate::store::archive::Archived;
@@ -153,9 +153,8 @@ impl Change {
                 let before = find(tx, call.tenant, &target)?;
                 matching(if_match, &before)?;
                 let resource_type = call.schemas.of(target.kind);
-                let mut document = before.document.clone();
-                let withheld = withhold(&mut document, resource_type);
-                document = patch::apply(&document, &operations, resource_type)?;
+                let (known, withheld) = parted(&before.document, resource_type);
+                let mut document = patch::apply(&known, &operations, resource_type)?;
                 let kind = target.kind;
                 let written = with_written(projection, call, kind, &document, Some(&operations));
                 give_back(&mut document, withheld);
@@ -213,9 +212,9 @@ fn create(
         Some(archived) => {
             unique(tx, call, kind, &document, None)?;
             let actor = call.actor();
-            let mut was = archived.stored.document.clone();
             let mut document = document;
-            give_back(&mut document, withhold(&mut was, call.schemas.of(kind)));
+            let (_, withheld) = parted(&archived.stored.document, call.schemas.of(kind));
+            give_back(&mut document, withheld);
             let stored = archive::revive(tx, call.tenant, &actor, &archived, document)?;
             if kind == Kind::User {
                 // The password that comes with them, and not the old one.
@@ -259,8 +258,7 @@ fn replace(
     keep_active(&mut document, before);
     me::keep(call, &mut document, &before.document);
     let resource_type = call.schemas.of(before.kind);
-    let mut known = before.document.clone();
-    let withheld = withhold(&mut known, resource_type);
+    let (known, withheld) = parted(&before.document, resource_type);
     keep_immutable(&mut document, &known, resource_type);
     check_immutable(&known, &document, resource_type)?;
     give_back(&mut document, withheld);

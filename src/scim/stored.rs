@@ -4,6 +4,8 @@
 //! another type, is *withheld*: the document keeps it, and to everybody else it isn't there. So a declaration never
 //! makes a resource unreadable, and declaring the attribute as it was brings its values back.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::ScimError;
@@ -57,6 +59,19 @@ pub fn withhold(document: &mut Document, resource_type: &ResourceType) -> Docume
 fn fits(value: &Value, declaration: &Declaration) -> bool {
     let attribute = &declaration.attribute;
     declaration.removed.is_none() && attribute_value(attribute, value, &attribute.name).is_ok()
+}
+
+/// `document` without what is withheld, and that: of most tenants all of it as it is, and nothing.
+pub fn parted<'a>(
+    document: &'a Document,
+    resource_type: &ResourceType,
+) -> (Cow<'a, Document>, Document) {
+    if resource_type.declared.iter().all(Declaration::is_built_in) {
+        return (Cow::Borrowed(document), Map::new());
+    }
+    let mut rest = document.clone();
+    let withheld = withhold(&mut rest, resource_type);
+    (Cow::Owned(rest), withheld)
 }
 
 /// Puts what was withheld back where nothing has come instead.
