@@ -51,8 +51,9 @@ pub(super) fn run(socket: Arc<Socket>, peer: IpAddr, place: &Place, service: &Se
         service,
         input: Vec::new(),
         start: 0,
+        spoke: Instant::now(),
     };
-    while connection.exchange() && place.idle() {}
+    while connection.exchange() && place.idle(connection.spoke) {}
     connection.wire.finish();
 }
 
@@ -64,6 +65,8 @@ struct Connection<'a> {
     /// What has arrived; what stands before `start` has been used.
     input: Vec<u8>,
     start: usize,
+    /// When the sending of our last words began: before the peer had all of them, so that what it does next is later.
+    spoke: Instant,
 }
 
 /// Why a request could not be read.
@@ -252,7 +255,7 @@ impl Connection<'_> {
         pieces.into_iter().all(|piece| {
             sent += piece.len() as u64;
             let deadline = started + limits.write + limits.time_for(sent);
-            self.wire.send(piece, deadline)
+            self.say(piece, deadline)
         })
     }
 
@@ -274,11 +277,16 @@ impl Connection<'_> {
             };
             sent += count as u64;
             let deadline = started + limits.write + limits.time_for(sent);
-            if !self.wire.send(&piece[..count], deadline) {
+            if !self.say(&piece[..count], deadline) {
                 return false;
             }
         }
         true
+    }
+
+    fn say(&mut self, bytes: &[u8], deadline: Instant) -> bool {
+        self.spoke = Instant::now();
+        self.wire.send(bytes, deadline)
     }
 
     /// Answers what could not be read, if there is anybody to answer. False: the connection is to be closed.
@@ -325,7 +333,7 @@ impl Connection<'_> {
     /// Closing a socket with unread bytes resets the connection, and a reset may discard the answer on
     /// the other side. So say that nothing follows, and throw away for a while what still comes.
     fn linger(&mut self) {
-        self.place.idle();
+        self.place.idle(self.spoke);
         if !self.wire.finish() {
             return;
         }

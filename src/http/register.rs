@@ -146,15 +146,13 @@ impl State {
 }
 
 impl Place {
-    /// Says that the connection waits for a request. False if it must end instead.
-    pub(super) fn idle(&self) -> bool {
+    /// Says that the connection waits for a request, since a time that is its own and not when its thread came to say so.
+    /// False if it must end instead.
+    pub(super) fn idle(&self, since: Instant) -> bool {
         let mut state = self.register.state();
         let closing = state.closing;
         let entry = state.entries.get_mut(&self.id);
-        entry
-            .map(|entry| entry.idle_since = Some(Instant::now()))
-            .is_some()
-            && !closing
+        entry.map(|entry| entry.idle_since = Some(since)).is_some() && !closing
     }
 
     /// Says that a request has begun. False if the connection has lost its place meanwhile.
@@ -193,7 +191,7 @@ mod tests {
     use std::io::Read;
     use std::net::{IpAddr, TcpListener, TcpStream};
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use socket2::Socket;
 
@@ -231,7 +229,8 @@ mod tests {
         let (second, second_far) = enter(&register, "192.0.2.2").expect("room");
         let (third, _far) = enter(&register, "192.0.2.3").expect("room");
         assert!(enter(&register, "192.0.2.4").is_none(), "all are new");
-        assert!(second.idle() && first.busy() && first.idle() && third.busy());
+        let since = Instant::now();
+        assert!(first.busy() && first.idle(Instant::now()) && second.idle(since) && third.busy());
         let (fourth, _far) = enter(&register, "192.0.2.4").expect("room made by the second");
         assert_shut(second_far);
         assert!(!second.busy());
@@ -247,7 +246,7 @@ mod tests {
         let (_other, _far) = enter(&register, "2001:db8:0:1::1").expect("room");
         let (first, first_far) = enter(&register, "2001:db8::1").expect("room");
         let (second, _far) = enter(&register, "2001:db8::2").expect("room");
-        assert!(first.idle());
+        assert!(first.idle(Instant::now()));
         let (third, _far) = enter(&register, "2001:db8::3").expect("room made by the first");
         assert_shut(first_far);
         drop(first);
@@ -263,7 +262,7 @@ mod tests {
         assert!(busy.busy());
         assert_eq!(register.close(Duration::from_millis(1)), 1);
         assert_shut(idle_far);
-        assert!(!idle.busy() && busy.is_closing() && !busy.idle());
+        assert!(!idle.busy() && busy.is_closing() && !busy.idle(Instant::now()));
         drop(busy);
         assert_eq!(register.close(Duration::from_secs(60)), 0);
     }
