@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
+/// The most header fields of a request.
+pub const HEADERS: usize = 64;
+
 /// The bounds of the connection loop. `Limits::default()` is what the product uses.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// The most bytes of a request's head, from the first byte to the empty line.
     pub head_bytes: usize,
-    /// The most header fields of a request.
-    pub headers: usize,
     /// For the whole head, from its first byte on.
     pub head: Duration,
     /// For the first byte of a request, on a new connection and between two requests.
@@ -38,7 +39,6 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             head_bytes: 32 * 1024,
-            headers: 64,
             head: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             body: Duration::from_secs(10),
