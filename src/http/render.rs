@@ -48,27 +48,42 @@ pub(super) struct Form {
 /// The longest body, in bytes, that is sent in one piece with its head: two writes are slower, and a copy costs memory.
 const COPIED_BODY_BYTES: u64 = 64 * 1024;
 
+/// Room for the head of most answers, so that it's made where it stays.
+const USUAL_HEAD_BYTES: usize = 512;
+
 /// The bytes of an answer; of one whose body is [long](long_body_of) or a [file](file_of), those before it.
 pub(super) fn render(response: &Response, stamp: &Stamp, form: Form) -> Vec<u8> {
+    let has_body = has_body(response.status);
+    let body = match &response.body {
+        Body::Bytes(pieces)
+            if has_body && !form.without_body && response.body.length() <= COPIED_BODY_BYTES =>
+        {
+            pieces.as_slice()
+        }
+        _ => &[],
+    };
+    let length: usize = body.iter().map(Vec::len).sum();
     // tiny_http writes responses, too, but would name itself as the Server, give a 204 a
     // Content-Length against RFC 9110 §8.6, and can't be told to send `Connection: close`.
-    let mut head = format!(
-        "HTTP/1.1 {} {}\r\n",
-        response.status,
-        StatusCode(response.status).default_reason_phrase()
-    );
-    let mut field = |name: &str, value: &str| {
-        head.push_str(name);
-        head.push_str(": ");
-        head.extend(value.split(char::is_control));
-        head.push_str("\r\n");
-    };
-    let has_body = has_body(response.status);
+    let mut head = String::with_capacity(USUAL_HEAD_BYTES + length);
+    let mut write = |pieces: [&str; 4]| pieces.iter().for_each(|piece| head.push_str(piece));
+    let status = StatusCode(response.status);
+    write([
+        "HTTP/1.1 ",
+        &response.status.to_string(),
+        " ",
+        status.default_reason_phrase(),
+    ]);
+    let mut field = |name: &str, value: &str| write(["\r\n", name, ": ", value]);
     if let Ok(date) = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&stamp.now) {
         field("Date", &date);
     }
     for (name, value) in &response.headers {
-        field(name, value);
+        if value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            field(name, value);
+        } else {
+            field(name, &value.replace(char::is_control, ""));
+        }
     }
     field("X-Request-Id", &stamp.request_id);
     if has_body {
@@ -77,17 +92,9 @@ pub(super) fn render(response: &Response, stamp: &Stamp, form: Form) -> Vec<u8> 
     if let Some(option) = form.connection {
         field("Connection", option);
     }
+    head.push_str("\r\n\r\n");
     let mut bytes = head.into_bytes();
-    bytes.extend_from_slice(b"\r\n");
-    if let Body::Bytes(pieces) = &response.body
-        && has_body
-        && !form.without_body
-        && response.body.length() <= COPIED_BODY_BYTES
-    {
-        pieces
-            .iter()
-            .for_each(|piece| bytes.extend_from_slice(piece));
-    }
+    body.iter().for_each(|piece| bytes.extend_from_slice(piece));
     bytes
 }
 
