@@ -20,9 +20,12 @@ const PLAIN_HTTP: &[u8] =
 /// How long a peer may take for our last words, which say that it is the end and no more.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// How much later than at its deadline a read or write may end. The system's own clock for it is hardly finer.
+const SLACK: Duration = Duration::from_millis(10);
+
 /// One connection.
 pub(super) struct Wire {
-    socket: Arc<Socket>,
+    line: Line,
     tls: Option<Box<ServerConnection>>,
 }
 
@@ -38,7 +41,10 @@ pub(super) enum End {
 impl Wire {
     /// A wire on which bytes are what they are.
     pub(super) fn plain(socket: Arc<Socket>) -> Wire {
-        Wire { socket, tls: None }
+        Wire {
+            line: Line::new(socket),
+            tls: None,
+        }
     }
 
     /// A wire by TLS, once the handshake is done. `None` where it isn't by `deadline`, or fails.
@@ -48,7 +54,8 @@ impl Wire {
         deadline: Instant,
     ) -> Option<Wire> {
         let tls = Some(Box::new(ServerConnection::new(config).ok()?));
-        let mut wire = Wire { socket, tls };
+        let line = Line::new(socket);
+        let mut wire = Wire { line, tls };
         while wire.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
             wire.receive(deadline).ok()?;
         }
@@ -62,7 +69,7 @@ impl Wire {
 
     /// Our end's address, as a client would write it.
     pub(super) fn local(&self) -> Option<String> {
-        let address = self.socket.local_addr().ok()?;
+        let address = self.line.socket.local_addr().ok()?;
         Some(match address.as_socket() {
             Some(address) => address.to_string(),
             None => "localhost".to_owned(),
@@ -73,7 +80,7 @@ impl Wire {
     pub(super) fn read(&mut self, bytes: &mut [u8], deadline: Instant) -> Result<usize, End> {
         loop {
             let Some(tls) = &mut self.tls else {
-                let mut socket = Timed::new(&self.socket, deadline);
+                let mut socket = Timed::new(&mut self.line, deadline);
                 return match socket.read(bytes) {
                     Ok(0) => Err(End::Gone),
                     Ok(count) => Ok(count),
@@ -92,7 +99,9 @@ impl Wire {
     /// Sends all of `bytes`, usually in one write. False if the peer is gone or too slow.
     pub(super) fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> bool {
         let Some(tls) = &mut self.tls else {
-            return Timed::new(&self.socket, deadline).write_all(bytes).is_ok();
+            return Timed::new(&mut self.line, deadline)
+                .write_all(bytes)
+                .is_ok();
         };
         while !bytes.is_empty() {
             // Takes no more than its buffer holds.
@@ -100,7 +109,7 @@ impl Wire {
                 return false;
             };
             bytes = &bytes[count..];
-            if !flush(tls, &self.socket, deadline) {
+            if !flush(tls, &mut self.line, deadline) {
                 return false;
             }
         }
@@ -111,9 +120,9 @@ impl Wire {
     pub(super) fn finish(&mut self) -> bool {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
-            let _ = flush(tls, &self.socket, Instant::now() + FAREWELL);
+            let _ = flush(tls, &mut self.line, Instant::now() + FAREWELL);
         }
-        self.socket.shutdown(Shutdown::Write).is_ok()
+        self.line.socket.shutdown(Shutdown::Write).is_ok()
     }
 
     /// Takes some of TLS's records in, and sends what they call for.
@@ -122,7 +131,7 @@ impl Wire {
             return Err(End::Gone);
         };
         let was_handshaking = tls.is_handshaking();
-        let mut socket = Timed::new(&self.socket, deadline);
+        let mut socket = Timed::new(&mut self.line, deadline);
         match tls.read_tls(&mut socket) {
             Ok(0) => return Err(End::Gone),
             Ok(_) => {}
@@ -134,17 +143,17 @@ impl Wire {
             let soon = deadline.min(Instant::now() + FAREWELL);
             if speaks_http {
                 // A record never begins with a letter, so this is the first thing that was said.
-                let _ = Timed::new(&self.socket, soon).write_all(PLAIN_HTTP);
+                let _ = Timed::new(&mut self.line, soon).write_all(PLAIN_HTTP);
             } else {
-                flush(tls, &self.socket, soon);
+                flush(tls, &mut self.line, soon);
             }
             // What else has arrived must not turn the close into a reset, which could swallow our words.
-            let _ = self.socket.shutdown(Shutdown::Write);
-            let mut rest = Timed::new(&self.socket, soon);
+            let _ = self.line.socket.shutdown(Shutdown::Write);
+            let mut rest = Timed::new(&mut self.line, soon);
             while matches!(rest.read(&mut [0; 4096]), Ok(1..)) {}
             return Err(End::Gone);
         }
-        if flush(tls, &self.socket, deadline) {
+        if flush(tls, &mut self.line, deadline) {
             Ok(())
         } else {
             Err(End::Gone)
@@ -153,8 +162,8 @@ impl Wire {
 }
 
 /// Sends the records that are ready. False if the peer is gone or too slow.
-fn flush(tls: &mut ServerConnection, socket: &Socket, deadline: Instant) -> bool {
-    let mut socket = Timed::new(socket, deadline);
+fn flush(tls: &mut ServerConnection, line: &mut Line, deadline: Instant) -> bool {
+    let mut socket = Timed::new(line, deadline);
     while tls.wants_write() {
         if tls.write_tls(&mut socket).is_err() {
             return false;
@@ -163,9 +172,41 @@ fn flush(tls: &mut ServerConnection, socket: &Socket, deadline: Instant) -> bool
     true
 }
 
+/// A socket, and how long a read and a write of it wait before they give up.
+struct Line {
+    socket: Arc<Socket>,
+    read_timeout: Duration,
+    write_timeout: Duration,
+}
+
+impl Line {
+    fn new(socket: Arc<Socket>) -> Line {
+        Line {
+            socket,
+            read_timeout: Duration::MAX,
+            write_timeout: Duration::MAX,
+        }
+    }
+}
+
+/// Has a timeout `set` that ends a wait in the time that is `left`, unless the present one does. Whoever gave up looks at the
+/// clock and waits again, so a shorter one does, too, if it isn't so short that this happens many times.
+fn fit(
+    timeout: &mut Duration,
+    left: Duration,
+    set: impl Fn(Option<Duration>) -> io::Result<()>,
+) -> io::Result<()> {
+    if *timeout > left + SLACK || *timeout < left / 8 {
+        // Of less than a microsecond it would be none at all.
+        *timeout = left.max(SLACK);
+        set(Some(*timeout))?;
+    }
+    Ok(())
+}
+
 /// A socket whose reads and writes fail once a deadline has passed, however often they made a little progress.
 struct Timed<'a> {
-    socket: &'a Socket,
+    line: &'a mut Line,
     deadline: Instant,
     /// The first byte that was read.
     first: Option<u8>,
@@ -173,9 +214,9 @@ struct Timed<'a> {
 }
 
 impl<'a> Timed<'a> {
-    fn new(socket: &'a Socket, deadline: Instant) -> Timed<'a> {
+    fn new(line: &'a mut Line, deadline: Instant) -> Timed<'a> {
         Timed {
-            socket,
+            line,
             deadline,
             first: None,
             late: false,
@@ -187,7 +228,7 @@ impl<'a> Timed<'a> {
         if self.late { End::Late } else { End::Gone }
     }
 
-    /// What is left, never nothing: a timeout of nothing would be no timeout.
+    /// What is left, never nothing.
     fn left(&mut self) -> io::Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         self.late = left.is_zero();
@@ -200,8 +241,10 @@ impl<'a> Timed<'a> {
     fn write_some(&mut self, write: impl Fn(&Socket) -> io::Result<usize>) -> io::Result<usize> {
         loop {
             let left = self.left()?;
-            self.socket.set_write_timeout(Some(left))?;
-            match write(self.socket) {
+            fit(&mut self.line.write_timeout, left, |timeout| {
+                self.line.socket.set_write_timeout(timeout)
+            })?;
+            match write(&self.line.socket) {
                 Err(error) if is_temporary(error.kind()) => {}
                 done => return done,
             }
@@ -213,8 +256,10 @@ impl Read for Timed<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
             let left = self.left()?;
-            self.socket.set_read_timeout(Some(left))?;
-            match (&mut &*self.socket).read(bytes) {
+            fit(&mut self.line.read_timeout, left, |timeout| {
+                self.line.socket.set_read_timeout(timeout)
+            })?;
+            match (&mut &*self.line.socket).read(bytes) {
                 Err(error) if is_temporary(error.kind()) => {}
                 done => {
                     if let Ok(1..) = done {
@@ -247,4 +292,37 @@ fn is_temporary(kind: ErrorKind) -> bool {
         kind,
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::fit;
+
+    #[test]
+    fn a_timeout_is_set_where_it_would_come_late_or_many_times() {
+        let second = Duration::from_secs;
+        let mut timeout = Duration::MAX;
+        let mut set_for = |left: Duration| {
+            let set = Cell::new(None);
+            fit(&mut timeout, left, |to| {
+                set.set(to);
+                Ok(())
+            })
+            .expect("set");
+            set.get()
+        };
+        assert_eq!(set_for(second(60)), Some(second(60)));
+        assert_eq!(set_for(second(60) - Duration::from_millis(9)), None);
+        assert_eq!(set_for(second(10)), Some(second(10)));
+        assert_eq!(set_for(second(60)), None, "shorter");
+        assert_eq!(set_for(second(81)), Some(second(81)), "much shorter");
+        assert_eq!(
+            set_for(Duration::from_nanos(1)),
+            Some(Duration::from_millis(10)),
+            "never none"
+        );
+    }
 }

@@ -199,6 +199,41 @@ fn a_connection_may_idle_for_a_while_and_is_then_closed_without_a_word() {
 }
 
 #[test]
+fn a_wait_with_a_short_timeout_is_not_the_end_of_a_longer_one() {
+    let server = Loop::start(Limits {
+        head: 2 * SHORT,
+        idle: 12 * SHORT,
+        ..Limits::default()
+    });
+    let mut wire = server.connect();
+    // In two pieces, so that the rest of the head is waited for.
+    let (first, second) = ("GET / HTTP/1.1\r\n", "Host: a\r\n\r\n");
+    wire.send(first);
+    thread::sleep(SHORT / 10);
+    wire.send(second);
+    assert_eq!(wire.answer().status, 200);
+    thread::sleep(3 * SHORT);
+    let started = Instant::now();
+    wire.send(first);
+    assert_late(&mut wire, started);
+    server.stop();
+}
+
+#[test]
+fn a_body_of_a_known_length_ends_where_it_says() {
+    let server = Loop::start(Limits::default());
+    let mut wire = server.connect();
+    for length in [1, 4095, 4096, 4097, 100_000, 1_000_000] {
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        let next = get("/");
+        wire.send(format!("{head}{}{next}", "a".repeat(length)));
+        assert_eq!(wire.answer().text(), length.to_string());
+        assert_eq!(wire.answer().text(), "0");
+    }
+    server.stop();
+}
+
+#[test]
 fn a_body_must_arrive_at_some_rate() {
     let server = Loop::start(Limits {
         body: SHORT,
