@@ -8,6 +8,7 @@ use std::any::Any;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,10 +23,11 @@ use super::render::{Form, Stamp, file_of, long_body_of, render};
 use super::request::{Ends, Head, Request, Response, attribute};
 use super::wire::{End, Wire};
 
-/// How many bytes one read asks for. They are zeroed before each, so no more than most requests have.
+/// How many bytes one read asks for at first, which most requests don't have. Each connection keeps as many.
 const READ_BYTES: usize = 4 * 1024;
 /// How many bytes of a file are sent at a time.
 const FILE_BYTES: usize = 64 * 1024;
+const LATE_BODY: &str = "the request's body did not arrive in time";
 /// The most bytes that are read and thrown away after a last answer.
 const LINGER_BYTES: usize = 1024 * 1024;
 
@@ -49,8 +51,8 @@ pub(super) fn run(socket: Arc<Socket>, peer: IpAddr, place: &Place, service: &Se
         ends,
         place,
         service,
-        input: Vec::new(),
-        start: 0,
+        input: vec![0; READ_BYTES],
+        unread: 0..0,
         spoke: Instant::now(),
     };
     while connection.exchange() && place.idle(connection.spoke) {}
@@ -62,9 +64,10 @@ struct Connection<'a> {
     ends: Ends,
     place: &'a Place,
     service: &'a Service,
-    /// What has arrived; what stands before `start` has been used.
+    /// What has arrived.
     input: Vec<u8>,
-    start: usize,
+    /// Where in `input` is what hasn't been used yet. What stands after it is only room.
+    unread: Range<usize>,
     /// When the sending of our last words began: before the peer had all of them, so that what it does next is later.
     spoke: Instant,
 }
@@ -101,20 +104,20 @@ impl Connection<'_> {
         let (framing, expects_continue) = (parsed.framing, parsed.expects_continue);
         let (keep_alive, is_http_1_0) = (parsed.keep_alive, parsed.is_http_1_0);
         let without_body = parsed.method == "HEAD";
-        let head = attribute(
+        let head = Arc::new(attribute(
             parsed,
             &self.ends,
             &self.service.trusted,
             &stamp.request_id,
             (stamp.started, stamp.now),
-        );
+        ));
         let body = match self.read_body(&stamp, &head, framing, expects_continue) {
             Ok(body) => body,
             Err(failure) => return self.refuse(failure, Some(&head), without_body, &stamp),
         };
         let handler = &self.service.handler;
         let request = Request {
-            head: head.clone(),
+            head: Arc::clone(&head),
             body,
         };
         let response = survive(&stamp, || handler.answer(request)).unwrap_or_else(|| {
@@ -138,9 +141,10 @@ impl Connection<'_> {
     /// Waits for the first byte of a request. False if there will be none.
     fn await_request(&mut self) -> bool {
         if self.unread().is_empty() {
-            // A connection that waits holds no memory from its last request.
-            self.input = Vec::new();
-            self.start = 0;
+            // A connection that waits holds no memory from an unusual request.
+            self.unread = 0..0;
+            self.input.truncate(READ_BYTES);
+            self.input.shrink_to(READ_BYTES);
             let deadline = Instant::now() + self.service.limits.idle;
             return self.fill(deadline, "").is_ok();
         }
@@ -151,7 +155,7 @@ impl Connection<'_> {
         let limits = &self.service.limits;
         loop {
             if let Some((head, used)) = parse_head(self.unread(), limits)? {
-                self.start += used;
+                self.unread.start += used;
                 return Ok(head);
             }
             // Parsing starts over each time, so it waits for the end of a line: a head that arrives
@@ -194,52 +198,68 @@ impl Connection<'_> {
         {
             return Err(Failure::Gone);
         }
-        let started = Instant::now();
-        let mut body = Vec::new();
-        let mut decoder = Chunked::new();
+        let (started, limits) = (Instant::now(), &self.service.limits);
+        let deadline = |arrived: usize| started + limits.body + limits.time_for(arrived as u64);
+        match framing {
+            Framing::Empty => Ok(Vec::new()),
+            Framing::Length(length) => {
+                self.read_length(usize::try_from(length).unwrap_or(usize::MAX), deadline)
+            }
+            Framing::Chunked => self.read_chunks(limit, deadline),
+        }
+    }
+
+    /// Reads a body of so many bytes to where it stays. There is room for what has arrived, and for as much again.
+    fn read_length(
+        &mut self,
+        length: usize,
+        deadline: impl Fn(usize) -> Instant,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut arrived = length.min(self.unread.len());
+        let mut body = self.unread()[..arrived].to_vec();
+        self.unread.start += arrived;
+        while arrived < length {
+            if arrived == body.len() {
+                body.resize(length.min(READ_BYTES.max(2 * arrived)), 0);
+            }
+            let read = self.wire.read(&mut body[arrived..], deadline(arrived));
+            arrived += read.map_err(|end| failure(end, LATE_BODY))?;
+        }
+        Ok(body)
+    }
+
+    fn read_chunks(
+        &mut self,
+        limit: u64,
+        deadline: impl Fn(usize) -> Instant,
+    ) -> Result<Vec<u8>, Failure> {
+        let (mut body, mut decoder) = (Vec::new(), Chunked::new());
         loop {
-            let (used, is_done) = match framing {
-                Framing::Chunked => {
-                    let used = decoder.decode(&self.input[self.start..], &mut body, limit)?;
-                    (used, decoder.is_done())
-                }
-                Framing::Length(length) => {
-                    let missing = usize::try_from(length).unwrap_or(usize::MAX) - body.len();
-                    let used = missing.min(self.unread().len());
-                    body.extend_from_slice(&self.input[self.start..self.start + used]);
-                    (used, used == missing)
-                }
-                Framing::Empty => (0, true),
-            };
-            self.start += used;
-            if is_done {
+            let used = decoder.decode(self.unread(), &mut body, limit)?;
+            self.unread.start += used;
+            if decoder.is_done() {
                 return Ok(body);
             }
-            let limits = &self.service.limits;
-            let deadline = started + limits.body + limits.time_for(body.len() as u64);
-            self.fill(deadline, "the request's body did not arrive in time")?;
+            self.fill(deadline(body.len()), LATE_BODY)?;
         }
     }
 
     fn unread(&self) -> &[u8] {
-        &self.input[self.start..]
+        &self.input[self.unread.clone()]
     }
 
     /// Reads what there is, at least one byte. `late` is the refusal's detail where nothing comes until `deadline`.
     fn fill(&mut self, deadline: Instant, late: &str) -> Result<(), Failure> {
-        self.input.drain(..self.start);
-        self.start = 0;
-        let mut bytes = [0; READ_BYTES];
-        let count = self.read(&mut bytes, deadline, late)?;
-        self.input.extend_from_slice(&bytes[..count]);
+        if self.unread.start > 0 {
+            self.input.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+        }
+        if self.unread.end == self.input.len() {
+            self.input.resize(self.unread.end + READ_BYTES, 0);
+        }
+        let read = self.wire.read(&mut self.input[self.unread.end..], deadline);
+        self.unread.end += read.map_err(|end| failure(end, late))?;
         Ok(())
-    }
-
-    fn read(&mut self, bytes: &mut [u8], deadline: Instant, late: &str) -> Result<usize, Failure> {
-        self.wire.read(bytes, deadline).map_err(|end| match end {
-            End::Late => Refusal::new(408, late).into(),
-            End::Gone => Failure::Gone,
-        })
     }
 
     /// Sends all of `bytes`, usually in one write. False if the peer is gone or too slow.
@@ -338,14 +358,21 @@ impl Connection<'_> {
             return;
         }
         let deadline = Instant::now() + self.service.limits.linger;
-        let mut bytes = [0; READ_BYTES];
         let mut left = LINGER_BYTES;
         while left > 0 {
-            match self.read(&mut bytes, deadline, "") {
+            match self.wire.read(&mut self.input, deadline) {
                 Ok(count) => left = left.saturating_sub(count),
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// What a read that ended without a byte is. `late` is the refusal's detail where its deadline has passed.
+fn failure(end: End, late: &str) -> Failure {
+    match end {
+        End::Late => Refusal::new(408, late).into(),
+        End::Gone => Failure::Gone,
     }
 }
 

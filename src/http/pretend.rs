@@ -66,7 +66,7 @@ impl Handler for Pretend {
             return plain(403, &format!("This is {} alone.\n", self.provider.issuer()));
         }
         let segments = head.segments().unwrap_or_default();
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         match (head.method.as_str(), &segments[..]) {
             ("GET", [".well-known", "openid-configuration"]) => {
                 json(200, &self.provider.metadata())

@@ -3,9 +3,11 @@
 //! Also what a head means beyond its bytes: who asks when a proxy stands in between, and the decoded
 //! pieces of its target.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -55,7 +57,7 @@ impl Head {
     /// The path's segments, decoded; empty segments (`//`, a trailing slash) are dropped.
     ///
     /// `None` where a %-escape is malformed or doesn't decode to UTF-8.
-    pub fn segments(&self) -> Option<Vec<String>> {
+    pub fn segments(&self) -> Option<Vec<Cow<'_, str>>> {
         self.path
             .split('/')
             .filter(|segment| !segment.is_empty())
@@ -71,15 +73,18 @@ pub(super) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Some((
-                decode(&name.replace('+', " "))?,
-                decode(&value.replace('+', " "))?,
+                decode(&name.replace('+', " "))?.into_owned(),
+                decode(&value.replace('+', " "))?.into_owned(),
             ))
         })
         .collect()
 }
 
 /// Decodes %-escapes (RFC 3986 §2.1).
-pub(super) fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(text.into());
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -94,14 +99,14 @@ pub(super) fn decode(text: &str) -> Option<String> {
         bytes.push(byte);
         rest = tail;
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 /// A whole request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What it asks, and who.
-    pub head: Head,
+    /// What it asks, and who. The loop has it, too, for its own answer where the handler panics.
+    pub head: Arc<Head>,
     /// Its body, unframed: at most as many bytes as [`Handler::body_limit`] allowed.
     pub body: Vec<u8>,
 }
@@ -270,7 +275,7 @@ fn last<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
 mod tests {
     use std::time::Instant;
 
-    use super::{Ends, Head, attribute};
+    use super::{Cow, Ends, Head, attribute};
     use crate::http::head::parse_head;
     use crate::http::limits::Limits;
 
@@ -332,7 +337,7 @@ mod tests {
             ("//a//b+c/", Some(vec!["a", "b+c"])),
             ("/%zz", None),
         ] {
-            let owned = segments.map(|list| list.into_iter().map(str::to_owned).collect());
+            let owned = segments.map(|list| list.into_iter().map(Cow::from).collect());
             assert_eq!(head(path, "", "192.0.2.9").segments(), owned, "{path}");
         }
     }

@@ -1,5 +1,7 @@
 //! Everything that is served, on one screen.
 
+use std::borrow::Cow;
+
 use super::request::Head;
 use crate::scim::schema::Kind;
 
@@ -184,7 +186,7 @@ pub(super) fn route(head: &Head) -> Route {
             Route::Nothing
         };
     };
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let segments: Vec<&str> = segments.iter().map(Cow::as_ref).collect();
     match segments[..] {
         [] => Route::Home,
         ["settings", ref rest @ ..] => Route::Settings(settings(rest)),

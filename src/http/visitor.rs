@@ -310,7 +310,7 @@ pub(super) fn cookie<'a>(head: &'a Head, name: &str) -> Option<&'a str> {
 fn cookie_flash(head: &Head, https: bool) -> Option<Flash> {
     let value = cookie(head, flash_cookie(https))?;
     let kind = value.chars().next()?;
-    let words = request::decode(&value[kind.len_utf8()..])?;
+    let words = request::decode(&value[kind.len_utf8()..])?.into_owned();
     match kind {
         'd' => Some(Flash::Done(words)),
         'f' => Some(Flash::Failed(words)),

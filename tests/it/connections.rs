@@ -220,6 +220,25 @@ fn a_wait_with_a_short_timeout_is_not_the_end_of_a_longer_one() {
 }
 
 #[test]
+fn a_long_head_is_one_request_of_many() {
+    let server = Loop::start(Limits::default());
+    let mut wire = server.connect();
+    for length in [0, 4000, 8000, 30_000, 0] {
+        let head = get(&format!("/?{}", "a".repeat(length)));
+        // Once alone, so that nothing is left to be read, and once with others around it.
+        wire.send(&head);
+        assert_eq!(wire.answer().text(), "0", "{length}");
+        wire.send(get("/") + &head + &get("/"));
+        let answers = [wire.answer(), wire.answer(), wire.answer()];
+        assert!(
+            answers.iter().all(|answer| answer.text() == "0"),
+            "{length}"
+        );
+    }
+    server.stop();
+}
+
+#[test]
 fn a_body_of_a_known_length_ends_where_it_says() {
     let server = Loop::start(Limits::default());
     let mut wire = server.connect();

@@ -141,7 +141,7 @@ impl Handler for Repeater {
             address,
             origin,
             ..
-        } = request.head;
+        } = &*request.head;
         let head = format!("{method} {path} {query} {headers:?} {address} {origin} ");
         answer(200, &[head.as_bytes(), &request.body].concat())
     }
