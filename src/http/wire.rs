@@ -42,7 +42,10 @@ impl Wire {
     /// A wire on which bytes are what they are.
     pub(super) fn plain(socket: Arc<Socket>) -> Wire {
         Wire {
-            line: Line::new(socket),
+            line: Line {
+                socket,
+                timeout: Duration::MAX,
+            },
             tls: None,
         }
     }
@@ -53,9 +56,8 @@ impl Wire {
         config: Arc<ServerConfig>,
         deadline: Instant,
     ) -> Option<Wire> {
-        let tls = Some(Box::new(ServerConnection::new(config).ok()?));
-        let line = Line::new(socket);
-        let mut wire = Wire { line, tls };
+        let mut wire = Wire::plain(socket);
+        wire.tls = Some(Box::new(ServerConnection::new(config).ok()?));
         while wire.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
             wire.receive(deadline).ok()?;
         }
@@ -172,36 +174,10 @@ fn flush(tls: &mut ServerConnection, line: &mut Line, deadline: Instant) -> bool
     true
 }
 
-/// A socket, and how long a read and a write of it wait before they give up.
+/// A socket, and how long its reads and writes wait before they give up.
 struct Line {
     socket: Arc<Socket>,
-    read_timeout: Duration,
-    write_timeout: Duration,
-}
-
-impl Line {
-    fn new(socket: Arc<Socket>) -> Line {
-        Line {
-            socket,
-            read_timeout: Duration::MAX,
-            write_timeout: Duration::MAX,
-        }
-    }
-}
-
-/// Has a timeout `set` that ends a wait in the time that is `left`, unless the present one does. Whoever gave up looks at the
-/// clock and waits again, so a shorter one does, too, if it isn't so short that this happens many times.
-fn fit(
-    timeout: &mut Duration,
-    left: Duration,
-    set: impl Fn(Option<Duration>) -> io::Result<()>,
-) -> io::Result<()> {
-    if *timeout > left + SLACK || *timeout < left / 8 {
-        // Of less than a microsecond it would be none at all.
-        *timeout = left.max(SLACK);
-        set(Some(*timeout))?;
-    }
-    Ok(())
+    timeout: Duration,
 }
 
 /// A socket whose reads and writes fail once a deadline has passed, however often they made a little progress.
@@ -228,22 +204,27 @@ impl<'a> Timed<'a> {
         if self.late { End::Late } else { End::Gone }
     }
 
-    /// What is left, never nothing.
-    fn left(&mut self) -> io::Result<Duration> {
+    /// Has the next read or write end by the deadline. Fails if that has passed.
+    fn hurry(&mut self) -> io::Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         self.late = left.is_zero();
         if self.late {
             return Err(ErrorKind::TimedOut.into());
         }
-        Ok(left)
+        // After a timeout that is shorter we come here again, so it does, too, unless that happened many times.
+        let Line { socket, timeout } = &mut *self.line;
+        if *timeout > left + SLACK || *timeout < left / 8 {
+            // Less than a microsecond would be taken for no timeout.
+            *timeout = left.max(SLACK);
+            socket.set_read_timeout(Some(*timeout))?;
+            socket.set_write_timeout(Some(*timeout))?;
+        }
+        Ok(())
     }
 
     fn write_some(&mut self, write: impl Fn(&Socket) -> io::Result<usize>) -> io::Result<usize> {
         loop {
-            let left = self.left()?;
-            fit(&mut self.line.write_timeout, left, |timeout| {
-                self.line.socket.set_write_timeout(timeout)
-            })?;
+            self.hurry()?;
             match write(&self.line.socket) {
                 Err(error) if is_temporary(error.kind()) => {}
                 done => return done,
@@ -255,10 +236,7 @@ impl<'a> Timed<'a> {
 impl Read for Timed<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
-            let left = self.left()?;
-            fit(&mut self.line.read_timeout, left, |timeout| {
-                self.line.socket.set_read_timeout(timeout)
-            })?;
+            self.hurry()?;
             match (&mut &*self.line.socket).read(bytes) {
                 Err(error) if is_temporary(error.kind()) => {}
                 done => {
@@ -296,33 +274,26 @@ fn is_temporary(kind: ErrorKind) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::time::Duration;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
-    use super::fit;
+    use socket2::{Domain, Socket, Type};
+
+    use super::{Line, Timed};
 
     #[test]
     fn a_timeout_is_set_where_it_would_come_late_or_many_times() {
-        let second = Duration::from_secs;
-        let mut timeout = Duration::MAX;
-        let mut set_for = |left: Duration| {
-            let set = Cell::new(None);
-            fit(&mut timeout, left, |to| {
-                set.set(to);
-                Ok(())
-            })
-            .expect("set");
-            set.get()
-        };
-        assert_eq!(set_for(second(60)), Some(second(60)));
-        assert_eq!(set_for(second(60) - Duration::from_millis(9)), None);
-        assert_eq!(set_for(second(10)), Some(second(10)));
-        assert_eq!(set_for(second(60)), None, "shorter");
-        assert_eq!(set_for(second(81)), Some(second(81)), "much shorter");
-        assert_eq!(
-            set_for(Duration::from_nanos(1)),
-            Some(Duration::from_millis(10)),
-            "never none"
-        );
+        let (near, _far) = Socket::pair(Domain::UNIX, Type::STREAM, None).expect("a pair");
+        let (socket, timeout) = (Arc::new(near), Duration::MAX);
+        let mut line = Line { socket, timeout };
+        // Seconds that are left, and those of the timeout by then.
+        for (left, timeout) in [(60.0, 60), (59.995, 60), (10.0, 10), (60.0, 10), (81.0, 81)] {
+            let deadline = Instant::now() + Duration::from_secs_f64(left);
+            Timed::new(&mut line, deadline).hurry().expect("time left");
+            let set = [line.socket.read_timeout(), line.socket.write_timeout()];
+            let set = set.map(|set| set.expect("a socket").expect("a timeout").as_secs_f64());
+            assert_eq!(set.map(|set| set.round() as u64), [timeout; 2], "{left}");
+        }
+        assert!(Timed::new(&mut line, Instant::now()).hurry().is_err());
     }
 }
