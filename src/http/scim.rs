@@ -1,5 +1,6 @@
 //! The addresses under `/scim/v2`: queries and bodies in, SCIM JSON out (RFC 7644).
 
+use std::slice;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
@@ -186,7 +187,7 @@ fn perform(
     let query = query(head)?;
     let call = call.clone();
     if Deed::of(&head.method, &head.path) == Deed::Read {
-        return look(app, &reading, head, resource, &query, &call);
+        return look(app, reading, head, resource, &query, &call);
     }
     // A change waits for the writer, and is not to keep a snapshot meanwhile.
     drop(reading);
@@ -196,36 +197,35 @@ fn perform(
 /// The answer to who asks what there is, of the snapshot that knew the token.
 fn look(
     app: &App,
-    reading: &Reading<'_>,
+    reading: Reading<'_>,
     head: &Head,
     resource: &Scim,
     query: &[(String, String)],
     call: &Call,
 ) -> std::result::Result<Answer, Refused> {
-    let store = &app.store;
-    let search = |kinds: &[Kind], request: &SearchRequest| {
-        provision::search(store, reading, call, kinds, request)
-    };
-    let answer = match (resource, head.method.as_str()) {
-        (Scim::Root, "GET") => search(&Kind::ALL, &SearchRequest::from_query(query)?)?,
-        (Scim::Collection(kind), "GET") => search(&[*kind], &SearchRequest::from_query(query)?)?,
+    let (kinds, request): (&[Kind], _) = match (resource, head.method.as_str()) {
+        (Scim::Root, "GET") => (&Kind::ALL, SearchRequest::from_query(query)?),
+        (Scim::Collection(kind), "GET") => {
+            (slice::from_ref(kind), SearchRequest::from_query(query)?)
+        }
         (Scim::Search(kind), "POST") => {
             check_media_type(head)?;
             let request = SearchRequest::from_json(&message::parse_json(&call.body)?)?;
-            match kind {
-                Some(kind) => search(&[*kind], &request)?,
-                None => search(&Kind::ALL, &request)?,
-            }
+            (kind.as_ref().map_or(&Kind::ALL, slice::from_ref), request)
         }
         (Scim::Resource(kind, id), "GET") => {
             let target = Target::of(*kind, id);
             let projection = Projection::from_query(query)?;
             let if_none_match = head.header("if-none-match");
-            provision::get(store, reading, call, target, projection, if_none_match)?
+            let found =
+                provision::get(&app.store, reading, call, target, projection, if_none_match);
+            return Ok(found?);
         }
         _ => return Err(nowhere(head, resource).into()),
     };
-    Ok(answer)
+    Ok(provision::search(
+        &app.store, reading, call, kinds, &request,
+    )?)
 }
 
 /// The answer to who wants something changed.

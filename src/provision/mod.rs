@@ -89,7 +89,7 @@ pub fn create(
 /// Reads one resource (RFC 7644 §3.4.1); 304 where `if_none_match` names its version.
 pub fn get(
     store: &Store,
-    reading: &Reading<'_>,
+    reading: Reading<'_>,
     call: &Call,
     target: Target,
     projection: Projection,
@@ -119,6 +119,7 @@ pub fn get(
                 ignored: vec![],
             })
         })?;
+        drop(reading);
         Ok(outcome.noted(store, call))
     })
 }
@@ -203,7 +204,7 @@ fn change(
 /// both for a search at the root.
 pub fn search(
     store: &Store,
-    reading: &Reading<'_>,
+    reading: Reading<'_>,
     call: &Call,
     kinds: &[Kind],
     request: &SearchRequest,
@@ -237,6 +238,7 @@ pub fn search(
                 ignored: vec![],
             })
         })?;
+        drop(reading);
         Ok(outcome.noted(store, call))
     })
 }

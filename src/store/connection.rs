@@ -64,8 +64,8 @@ pub fn open(path: &Path) -> Result<Connection> {
 /// Opens a connection for questions.
 pub fn open_reader(path: &Path) -> Result<Connection> {
     let conn = open_any(path)?;
-    // 4 MiB: there are several readers, and the system's file cache stands behind them.
-    conn.pragma_update(None, "cache_size", -4_096)
+    // 1 MiB: there are many readers, and the system's file cache stands behind them.
+    conn.pragma_update(None, "cache_size", -1_024)
         .doing("setting cache_size")?;
     // Nothing but the writer writes; a statement that would is our mistake, and fails.
     conn.pragma_update(None, "query_only", true)

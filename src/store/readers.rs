@@ -1,9 +1,7 @@
 //! The pool of reading connections.
 
-use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
@@ -12,12 +10,9 @@ use super::transaction::run;
 use super::{Snapshot, connection, faults};
 use crate::error::{Doing, Result};
 
-/// Most connections. More would only contend for the processor, since a question takes microseconds, and each keeps pages in
-/// memory for itself. At least four, lest a long question or two keep the short ones waiting.
-static MAX_CONNECTIONS: LazyLock<usize> = LazyLock::new(|| {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    (2 * cores).clamp(4, 8)
-});
+/// Most connections. Each keeps pages and statements in memory for itself. With fewer, 64 clients that read as fast as they
+/// can wait for those of them that the system has put aside while they had a connection.
+const MAX_CONNECTIONS: usize = 16;
 
 /// Connections, opened when first needed.
 #[derive(Debug)]
@@ -63,7 +58,7 @@ impl Readers {
     }
 
     fn borrow(&self) -> Result<Reading<'_>> {
-        let full = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= *MAX_CONNECTIONS;
+        let full = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= MAX_CONNECTIONS;
         let mut pool = self.pool();
         if full(&mut pool) {
             pool.awaited += 1;
@@ -159,7 +154,7 @@ mod tests {
     #[test]
     fn a_panicking_question_gives_its_connection_back_without_a_transaction() {
         let fixture = fixture();
-        for _ in 0..*MAX_CONNECTIONS + 1 {
+        for _ in 0..MAX_CONNECTIONS + 1 {
             let question = |snapshot: &Snapshot<'_>| -> Result<()> {
                 tenants::list(snapshot)?;
                 panic!("on purpose")
@@ -179,11 +174,11 @@ mod tests {
         let fixture = fixture();
         let store = &fixture.store;
         std::thread::scope(|scope| {
-            for _ in 0..4 * *MAX_CONNECTIONS {
+            for _ in 0..4 * MAX_CONNECTIONS {
                 scope.spawn(|| assert_eq!(store.read(tenants::list).unwrap().len(), 1));
             }
         });
-        assert!(store.readers.pool().open <= *MAX_CONNECTIONS);
+        assert!(store.readers.pool().open <= MAX_CONNECTIONS);
     }
 
     #[test]

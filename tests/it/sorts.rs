@@ -42,7 +42,7 @@ pub fn page(
     let query: Vec<_> = query.iter().map(owned).collect();
     let request = SearchRequest::from_query(&query).map_err(|error| error.to_string())?;
     let reading = store.reading().unwrap();
-    match provision::search(store, &reading, &call, &[Kind::User], &request) {
+    match provision::search(store, reading, &call, &[Kind::User], &request) {
         Ok(answer) => Ok(body_of(&answer)),
         Err(Error::Scim(refusal)) => Err(text(&refusal.to_json()["scimType"])),
         Err(error) => panic!("{error}"),
