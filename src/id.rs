@@ -12,8 +12,8 @@ thread_local! {
     static DRAWN: RefCell<([[u8; 8]; 32], usize)> = const { RefCell::new(([[0; 8]; 32], 32)) };
 }
 
-/// A new id, lower case. Ordered by time, to a quarter of a microsecond, so that new rows lie together in an index; with 62
-/// random bits, enough to be no one else's.
+/// A new id, lower case. Ordered by `now`, to a quarter of a microsecond where it is that fine, so that new rows lie together
+/// in an index; with 62 random bits, enough to be no one else's.
 ///
 /// # Errors
 ///
@@ -31,8 +31,8 @@ pub fn fresh(now: Timestamp) -> Result<String> {
         .to_string())
 }
 
-/// Bits that were never used. A machine that is copied while it runs may have them twice, but not in the same quarter of a
-/// microsecond, which is in every id, too.
+/// Bits that were never used. A machine that is copied while it runs may have them twice, but hardly for an id of the same
+/// time.
 fn random_bits() -> Result<[u8; 8]> {
     DRAWN.with_borrow_mut(|(drawn, used)| {
         if *used == drawn.len() {

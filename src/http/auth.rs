@@ -20,18 +20,23 @@ pub(super) const CLIENT: [TokenKind; 2] = [TokenKind::Scim, TokenKind::Me];
 /// What opens the API.
 pub(super) const APP: [TokenKind; 1] = [TokenKind::Api];
 
-/// The client behind a request (RFC 6750 §2.1).
+/// Whose valid token a request shows (RFC 6750 §2.1), of a snapshot of its own.
 ///
-/// Errors: 401 without a token, or with one that is unknown, revoked, expired, or for apps and not for SCIM. Unknown
-/// and revoked read alike, since who guesses should learn nothing. 429 for who shows many unknown ones; whoever shares
-/// an address with them and has a valid one is served all the same.
-pub(super) fn client(app: &App, snapshot: &Snapshot<'_>, head: &Head) -> Result<Arc<Bearer>> {
-    valid_bearer(app, snapshot, head, &CLIENT)
+/// Errors: 401 without a token, or with one that is unknown, revoked, expired, or of another kind. Unknown and revoked read
+/// alike, since who guesses should learn nothing. 429 for who shows many unknown ones; whoever shares an address with them
+/// and has a valid one is served all the same.
+pub(super) fn holder(app: &App, head: &Head, kinds: &[TokenKind]) -> Result<Arc<Bearer>> {
+    let token = token(head, kinds)?;
+    let Some(bearer) = app.store.read(|snapshot| bearer(snapshot, token))? else {
+        return Err(guessed(app, head).into());
+    };
+    valid(&bearer.token, head, kinds)?;
+    Ok(bearer)
 }
 
-/// The app behind a request for the API; as [`client`], for tokens of the other kind. Notes the token's use.
+/// The app behind a request for the API. Notes the token's use.
 pub(super) fn app(app: &App, head: &Head) -> Result<Arc<Bearer>> {
-    let caller = (app.store).read(|snapshot| valid_bearer(app, snapshot, head, &APP))?;
+    let caller = holder(app, head, &APP)?;
     let (id, tenant) = (caller.token.id, caller.tenant.id);
     let noted = caller.token.last_used;
     // To the minute, so that hardly any request writes.
@@ -52,17 +57,21 @@ pub(super) fn app(app: &App, head: &Head) -> Result<Arc<Bearer>> {
 
 /// Whether a request shows a valid token of the kind that its address needs.
 pub(super) fn is_known(app: &App, head: &Head, kinds: &[TokenKind]) -> bool {
-    let shown = app.store.read(|snapshot| bearer(snapshot, head));
-    matches!(shown, Ok(Some(bearer)) if valid(&bearer.token, head, kinds).is_ok())
+    let is_valid = |token| {
+        let known = app.store.read(|snapshot| bearer(snapshot, token));
+        matches!(known, Ok(Some(bearer)) if valid(&bearer.token, head, kinds).is_ok())
+    };
+    shown(head).is_some_and(is_valid)
 }
 
-fn valid_bearer(
-    app: &App,
-    snapshot: &Snapshot<'_>,
-    head: &Head,
+/// The token that a request shows, valid or not.
+///
+/// Errors: 401 where it shows none.
+pub(super) fn token<'a>(
+    head: &'a Head,
     kinds: &[TokenKind],
-) -> Result<Arc<Bearer>> {
-    let token = shown(head).ok_or_else(|| {
+) -> std::result::Result<&'a str, ScimError> {
+    shown(head).ok_or_else(|| {
         ScimError::unauthorized(match kinds.contains(&TokenKind::Api) {
             false => {
                 "this address needs a token: send one `Authorization: Bearer` header with the Secret Token of the tenant"
@@ -71,17 +80,20 @@ fn valid_bearer(
                 "this address needs a token: send one `Authorization: Bearer` header with one of rollcall token create --api"
             }
         })
-    })?;
-    match tokens::bearer(snapshot, &TokenHash::of(token))? {
-        Some(bearer) => {
-            valid(&bearer.token, head, kinds)?;
-            Ok(bearer)
-        }
-        None => Err(guessed(app, head).into()),
-    }
+    })
 }
 
-fn valid(token: &Token, head: &Head, kinds: &[TokenKind]) -> std::result::Result<(), ScimError> {
+/// Whose a token is, valid or not.
+pub(super) fn bearer(snapshot: &Snapshot<'_>, token: &str) -> Result<Option<Arc<Bearer>>> {
+    tokens::bearer(snapshot, &TokenHash::of(token))
+}
+
+/// Refuses (401) a token that opens nothing here, or nothing any more.
+pub(super) fn valid(
+    token: &Token,
+    head: &Head,
+    kinds: &[TokenKind],
+) -> std::result::Result<(), ScimError> {
     match token.state(head.now) {
         _ if !kinds.contains(&token.kind) => Err(ScimError::unauthorized(OPENS_NOTHING)),
         State::Revoked => Err(ScimError::unauthorized(OPENS_NOTHING)),
@@ -93,7 +105,7 @@ fn valid(token: &Token, head: &Head, kinds: &[TokenKind]) -> std::result::Result
 }
 
 /// The refusal of a token that there never was. No tenant's log can have it, so the server's own does, until there are many.
-fn guessed(app: &App, head: &Head) -> ScimError {
+pub(super) fn guessed(app: &App, head: &Head) -> ScimError {
     match app.throttle.attempt(&[Key::guess(head.address)], head.now) {
         Ok(()) => {
             log::warn!(
@@ -108,13 +120,6 @@ fn guessed(app: &App, head: &Head) -> ScimError {
             wait.as_secs(),
         ),
     }
-}
-
-/// Whose token a request shows, valid or not: so that a tenant's log can tell why its own client is refused.
-pub(super) fn bearer(snapshot: &Snapshot<'_>, head: &Head) -> Result<Option<Arc<Bearer>>> {
-    shown(head).map_or(Ok(None), |token| {
-        tokens::bearer(snapshot, &TokenHash::of(token))
-    })
 }
 
 /// Whether a request shows any credentials at all.

@@ -15,7 +15,7 @@ use crate::scim::declare::Schemas;
 use crate::scim::message::{self, ListResponse, Projection, SearchRequest};
 use crate::scim::schema::Kind;
 use crate::scim::{ScimError, discovery};
-use crate::store::exchanges::{Deed, Exchange};
+use crate::store::exchanges::Exchange;
 use crate::store::tenants::Tenant;
 use crate::store::tokens::{Bearer, Scope, TokenKind};
 use crate::store::{Reading, Snapshot, attributes, resources};
@@ -68,7 +68,7 @@ pub(super) fn loop_refusal(
         500.. => ScimError::internal(format!("{detail} (request id {})", head.request_id)),
         _ => ScimError::invalid_syntax(detail),
     };
-    if let Ok(client) = client(app, head) {
+    if let Ok(client) = auth::holder(app, head, &auth::CLIENT) {
         let call = described(app, head, vec![], &client);
         provision::record_refusal(&app.store, &call, &refusal);
     }
@@ -79,7 +79,7 @@ pub(super) fn loop_refusal(
 /// tenant has. A wrong one is refused, for a client that tests its token here must not be told that it works.
 fn discover(app: &App, head: &Head, resource: &Scim) -> Result<Answer> {
     let schemas = if auth::shows_credentials(head) {
-        client(app, head)?.schemas.clone()
+        auth::holder(app, head, &auth::CLIENT)?.schemas.clone()
     } else {
         Schemas::built_in().clone()
     };
@@ -126,8 +126,13 @@ fn listed(all: Vec<Value>, id: Option<&str>) -> Result<Value> {
 
 /// Everything that needs a token.
 fn serve(app: &App, head: &Head, body: Vec<u8>, resource: &Scim) -> Result<Answer> {
+    let token = auth::token(head, &auth::CLIENT)?;
     let reading = app.store.reading()?;
-    let call = reading.read(|snapshot| call(app, snapshot, head, body))?;
+    let call = reading.read(|snapshot| call(app, snapshot, head, token, body))?;
+    let Some(call) = call else {
+        drop(reading);
+        return Err(auth::guessed(app, head).into());
+    };
     logged(app, reading, head, resource, &Arc::new(call))
 }
 
@@ -186,7 +191,8 @@ fn perform(
     let resource = own.as_ref().unwrap_or(resource);
     let query = query(head)?;
     let call = call.clone();
-    if Deed::of(&head.method, &head.path) == Deed::Read {
+    let changes = ["POST", "PUT", "PATCH", "DELETE"].contains(&head.method.as_str());
+    if !changes || matches!(resource, Scim::Search(_)) {
         return look(app, reading, head, resource, &query, &call);
     }
     // A change waits for the writer, and is not to keep a snapshot meanwhile.
@@ -300,33 +306,31 @@ fn own(resource: &Scim, me: Option<&Me>) -> std::result::Result<Option<Scim>, Sc
     }
 }
 
-/// Who asks, and what the log is to say about it.
+/// Who asks, and what the log is to say about it; none for a token that there never was.
 ///
-/// Errors: 401 for who shows no valid token. If it was a tenant's once, or is its token for apps, the tenant's log says so.
+/// Errors: 401 for a token that isn't valid. If it was a tenant's once, or is its token for apps, the tenant's log says so.
 /// 429 for who asks too often.
-fn call(app: &App, snapshot: &Snapshot<'_>, head: &Head, body: Vec<u8>) -> Result<Call> {
-    match auth::client(app, snapshot, head) {
-        Ok(client) => {
-            let mut call = described(app, head, body, &client);
-            if client.token.kind == TokenKind::Me {
-                call.me = Some(me(snapshot, &client)?);
-            }
-            within_rate(app, head, &call)?;
-            Ok(call)
-        }
-        Err(error) => {
-            if let (Error::Scim(refusal), Some(bearer)) = (&error, auth::bearer(snapshot, head)?) {
-                let call = described(app, head, vec![], &bearer);
-                provision::record_refusal(&app.store, &call, refusal);
-            }
-            Err(error)
-        }
+fn call(
+    app: &App,
+    snapshot: &Snapshot<'_>,
+    head: &Head,
+    token: &str,
+    body: Vec<u8>,
+) -> Result<Option<Call>> {
+    let Some(bearer) = auth::bearer(snapshot, token)? else {
+        return Ok(None);
+    };
+    if let Err(refusal) = auth::valid(&bearer.token, head, &auth::CLIENT) {
+        let call = described(app, head, vec![], &bearer);
+        provision::record_refusal(&app.store, &call, &refusal);
+        return Err(refusal.into());
     }
-}
-
-/// Who asks, of a snapshot of their own.
-fn client(app: &App, head: &Head) -> Result<Arc<Bearer>> {
-    app.store.read(|snapshot| auth::client(app, snapshot, head))
+    let mut call = described(app, head, body, &bearer);
+    if bearer.token.kind == TokenKind::Me {
+        call.me = Some(me(snapshot, &bearer)?);
+    }
+    within_rate(app, head, &call)?;
+    Ok(Some(call))
 }
 
 /// Whose own token it is.

@@ -206,7 +206,10 @@ fn create(
 ) -> Result<Outcome> {
     let document = incoming.document;
     let projection = &with_written(projection, call, kind, &document, None);
-    roles::check_role_name(tx, call.tenant, None, &document)?;
+    // That a name is taken is said first. Who isn't refused costs no look-up for it: the index refuses what is taken.
+    let names = names(&document, kind);
+    let told = |error| (unique(tx, call, kind, &names, None).err()).unwrap_or(error);
+    roles::check_role_name(tx, call.tenant, None, &document).map_err(told)?;
     let mut password = incoming.password;
     let (stored, verb) = match returning(tx, call, kind, &document)? {
         Some(archived) => {
@@ -223,11 +226,16 @@ fn create(
             (stored, "brought back")
         }
         None => {
-            attributes::refuse_taken(tx, call.tenant, &document, None, call.schemas.of(kind))?;
-            // The indexes refuse what is taken: to ask before would cost each new one two look-ups.
-            let names = names(&document, kind);
-            let inserted = insert(tx, call, kind, id, document)
-                .or_else(|error| unique(tx, call, kind, &names, None).and(Err(error)))?;
+            let resource_type = call.schemas.of(kind);
+            attributes::refuse_taken(tx, call.tenant, &document, None, resource_type)
+                .map_err(told)?;
+            let inserted = insert(tx, call, kind, id, document).map_err(|error| {
+                if resources::is_taken(&error) {
+                    told(error)
+                } else {
+                    error
+                }
+            })?;
             (inserted, "created")
         }
     };

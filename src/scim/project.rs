@@ -8,6 +8,7 @@ use super::message::Projection;
 use super::path::AttrPath;
 use super::resource::Document;
 use super::schema::{Attribute, ResourceType, Returned};
+use super::stored::parted;
 
 /// `resource` with what `projection` and each attribute's `returned` let through. `schemas` and `id` always stay.
 /// Names that the resource doesn't have are ignored.
@@ -47,10 +48,10 @@ pub(super) fn by_default(key: &str, resource_type: &ResourceType) -> Extent {
     let (returned, children) = described(key, resource_type);
     if !matches!(returned, Returned::Default | Returned::Always) {
         Extent::Nothing
-    } else if children.iter().all(Attribute::is_by_default) {
-        Extent::Whole
-    } else {
+    } else if children.iter().any(Attribute::hides) {
         Extent::Part
+    } else {
+        Extent::Whole
     }
 }
 
@@ -75,19 +76,19 @@ fn described<'a>(key: &str, resource_type: &'a ResourceType) -> (Returned, &'a [
     (returned(attribute, key), children)
 }
 
-/// A document without what nobody is ever shown (`returned: never`), as it is told wherever else than in an answer.
+/// A document without what nobody is ever shown (`returned: never`) and what is withheld, as it is told wherever else than
+/// in an answer.
 pub fn told<'a>(document: &'a Document, resource_type: &ResourceType) -> Cow<'a, Document> {
+    let (mut document, _) = parted(document, resource_type);
     // Nearly all documents have nothing to hide, and a copy costs more than the look.
-    if !(document.keys()).any(|key| resource_type.may_hide(key)) {
-        return Cow::Borrowed(document);
+    if (document.keys()).any(|key| resource_type.may_hide(key)) {
+        document.to_mut().retain(|key, value| {
+            let (returned, inside) = described(key, resource_type);
+            hide(value, inside);
+            returned != Returned::Never
+        });
     }
-    let mut document = document.clone();
-    document.retain(|key, value| {
-        let (returned, inside) = described(key, resource_type);
-        hide(value, inside);
-        returned != Returned::Never
-    });
-    Cow::Owned(document)
+    document
 }
 
 fn is_never(attribute: &Attribute) -> bool {
@@ -237,9 +238,7 @@ fn show(
         return None;
     }
     let inside = selection.inside();
-    if inside.only.is_none()
-        && inside.without.is_empty()
-        && children.iter().all(Attribute::is_by_default)
+    if inside.only.is_none() && inside.without.is_empty() && !children.iter().any(Attribute::hides)
     {
         return Some(value);
     }

@@ -159,7 +159,7 @@ impl Attribute {
     }
 
     /// Whether there is a part of it, all of it included, that isn't shown by default.
-    fn hides(&self) -> bool {
+    pub(super) fn hides(&self) -> bool {
         !self.is_by_default() || self.sub_attributes.iter().any(Attribute::hides)
     }
 }

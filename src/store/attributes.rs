@@ -1,7 +1,7 @@
 //! What tenants declare beyond the schemas of the RFC, and the index of their values.
 //!
-//! A tenant's declarations are one JSON text in its row. They are read with each request, which must cost no parsing: the
-//! schemas made of a text are kept under that very text, so that nothing can be stale, whatever is restored or rolled back.
+//! A tenant's declarations are one JSON text in its row. Each connection reads it again once somebody has committed, which
+//! must cost no parsing: the schemas made of a text are kept under that very text, so that they are never stale.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};

@@ -34,6 +34,8 @@ impl Deed {
     /// What `method` asks for at `target`, a path with or without a query.
     pub fn of(method: &str, target: &str) -> Deed {
         let path = target.split('?').next().unwrap_or_default();
+        // As addresses are understood: slashes at the end say nothing.
+        let path = path.trim_end_matches('/');
         match method {
             "POST" if path.ends_with("/.search") => Deed::Read,
             "POST" if path.ends_with("/Bulk") => Deed::Change,
@@ -190,9 +192,9 @@ pub fn insert(tx: &Tx<'_>, exchange: &Exchange) -> Result<()> {
     numbered(tx, Sequence::Exchange, |seq| {
         tx.conn
         .prepare_cached(
-            "INSERT INTO exchange (seq, tenant, token, at, address, request_id, method, target, deed, action, subject, status,
-                                   first_event, last_event, scim_type, detail, duration_us, ignored, request_body,
-                                   response_body)
+            "INSERT INTO exchange (seq, tenant, token, at, address, request_id, method, target, deed, action, subject,
+                                   status, first_event, last_event, scim_type, detail, duration_us, ignored,
+                                   request_body, response_body)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .and_then(|mut statement| {

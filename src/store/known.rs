@@ -96,3 +96,50 @@ pub(super) fn of<K: Eq + Hash, T: Clone + Debug + PartialEq>(
     shelf.insert(key, found.clone());
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::store::fixture::{at, fixture};
+    use crate::store::tokens::{self, New, Secret, TokenHash, TokenKind};
+    use crate::store::{Store, Tx, tenants};
+
+    #[test]
+    fn a_reader_knows_a_token_until_this_or_another_process_changes_what_it_opens() {
+        let fixture = fixture();
+        let (ours, tenant) = (&fixture.store, fixture.tenant);
+        let theirs = Store::open(fixture.dir.path()).unwrap();
+        let secret = Secret::generate(TokenKind::Scim).unwrap();
+        let hash = TokenHash::of(secret.reveal());
+        let look = || {
+            let bearer = ours
+                .read(|snapshot| tokens::bearer(snapshot, &hash))
+                .unwrap();
+            bearer.map(|it| (it.token.revoked.is_some(), it.tenant.paused.is_some()))
+        };
+        assert_eq!((look(), look()), (None, None));
+        let create = move |tx: &Tx<'_>| {
+            let new = New {
+                kind: TokenKind::Scim,
+                label: "entra".to_owned(),
+                expires: None,
+                scopes: vec![],
+                person: None,
+            };
+            tokens::create(tx, tenant, &secret, &new)
+        };
+        let id = theirs.write(at(0), create).unwrap().id;
+        assert_eq!(
+            (look(), look()),
+            (Some((false, false)), Some((false, false)))
+        );
+        let pause = move |tx: &Tx<'_>| tenants::set_paused(tx, tenant, true);
+        ours.write(at(0), pause).unwrap();
+        assert_eq!(look(), Some((false, true)));
+        let revoke = move |tx: &Tx<'_>| tokens::revoke(tx, tenant, id);
+        assert!(theirs.write(at(0), revoke).unwrap());
+        assert_eq!(look(), Some((true, true)));
+        let delete = move |tx: &Tx<'_>| tenants::delete(tx, tenant);
+        ours.write(at(0), delete).unwrap();
+        assert_eq!(look(), None);
+    }
+}

@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use rusqlite::types::FromSqlError;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, ffi, params};
 use serde_json::Value;
 
 use super::column::{Json, Millis};
 use super::place::Start;
 use super::{Snapshot, TenantId, Tx, attributes, search};
 use crate::access::roles::RoleId;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::id;
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
@@ -360,7 +360,7 @@ pub(super) fn rewrite(
     if updated != 1 {
         return Err("it is not there").doing("updating a resource");
     }
-    let version = version(tx, stored.row)?;
+    let version = version(tx, tenant, stored.row)?;
     let schemas = attributes::schemas(tx, tenant)?;
     let resource_type = schemas.of(stored.kind);
     let values = values(resource_type, &document);
@@ -381,10 +381,10 @@ pub(super) fn rewrite(
 }
 
 /// The version that an update has made: not by its RETURNING, for which SQLite makes a table each time.
-pub(super) fn version(tx: &Tx<'_>, row: i64) -> Result<i64> {
+pub(super) fn version(tx: &Tx<'_>, tenant: TenantId, row: i64) -> Result<i64> {
     tx.conn
-        .prepare_cached("SELECT version FROM resource WHERE row = ?")
-        .and_then(|mut statement| statement.query_row([row], |row| row.get(0)))
+        .prepare_cached("SELECT version FROM resource WHERE tenant = ? AND row = ?")
+        .and_then(|mut statement| statement.query_row((tenant, row), |row| row.get(0)))
         .doing("reading a resource's version")
 }
 
@@ -395,6 +395,16 @@ pub fn delete(tx: &Tx<'_>, tenant: TenantId, stored: &Stored) -> Result<()> {
         .and_then(|mut statement| statement.execute((Millis(tx.now), tenant, stored.row)))
         .doing("deleting a resource")?;
     Ok(())
+}
+
+/// Whether an insertion was refused by a unique index, so that nothing is written of it.
+pub fn is_taken(error: &Error) -> bool {
+    let Error::Internal { source, .. } = error else {
+        return false;
+    };
+    let failure = source.downcast_ref::<rusqlite::Error>();
+    (failure.and_then(rusqlite::Error::sqlite_error))
+        .is_some_and(|error| error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE)
 }
 
 /// The attribute (`userName`, `displayName` or `externalId`) of `document` whose value another live resource of the

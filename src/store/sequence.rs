@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::store::events::{self, Event};
     use crate::store::fixture::{at, exchange, fixture, tenant};
-    use crate::store::{TenantId, exchanges, tenants};
+    use crate::store::{Store, TenantId, exchanges, tenants};
 
     fn write(tx: &Tx<'_>, tenant: TenantId) -> Result<(i64, i64)> {
         let event = Event {
@@ -111,6 +111,12 @@ mod tests {
             store.write(at(0), move |tx| write(tx, ours)).unwrap(),
             (101, 9)
         );
+        // Another process goes on where this one was, and this one after it.
+        let other = Store::open(fixture.dir.path()).unwrap();
+        for (store, numbers) in [(&other, (102, 10)), (store, (103, 11))] {
+            let written = store.write(at(0), move |tx| write(tx, ours));
+            assert_eq!(written.unwrap(), numbers);
+        }
     }
 
     #[test]

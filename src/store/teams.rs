@@ -265,12 +265,16 @@ pub fn touch<'a>(
     members: impl IntoIterator<Item = (&'a String, &'a Kind)>,
 ) -> Result<Stored> {
     let last_modified = tx.now.max(group.last_modified);
-    tx.conn
+    let touched = tx
+        .conn
         .prepare_cached(
             "UPDATE resource SET version = version + 1, last_modified = ? WHERE tenant = ? AND row = ?",
         )
         .and_then(|mut statement| statement.execute((Millis(last_modified), tenant, group.row)))
         .doing("touching a group")?;
+    if touched != 1 {
+        return Err("it is not there").doing("touching a group");
+    }
     let mut touch = tx
         .conn
         .prepare_cached("UPDATE resource SET version = version + 1 WHERE tenant = ? AND id = ? AND deleted_at IS NULL")
@@ -288,7 +292,7 @@ pub fn touch<'a>(
         }
     }
     Ok(Stored {
-        version: resources::version(tx, group.row)?,
+        version: resources::version(tx, tenant, group.row)?,
         last_modified,
         ..group.clone()
     })

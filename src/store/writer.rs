@@ -511,6 +511,10 @@ fn begin<'c>(
     for exchange in exchanges {
         // The tenant may be gone by now, for one; the others' lines are none the worse for it.
         if let Err(error) = exchanges::insert(&Tx::new(conn, known, exchange.at), exchange) {
+            // A full disk, for one, makes SQLite roll back all of it.
+            if whole(conn).is_err() {
+                return Err(error);
+            }
             log::warn!("an exchange is missing in the provisioning log: {error}");
         }
     }

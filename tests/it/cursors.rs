@@ -204,3 +204,23 @@ fn a_cursor_lasts_as_long_as_advertised_and_each_page_gives_a_fresh_one() {
     // A clock that was set back expires nothing.
     assert!(search(-5, &first).is_ok());
 }
+
+/// Slashes at the end of an address say nothing.
+#[test]
+fn a_search_is_one_however_its_address_ends() {
+    let server = Server::start();
+    let tenant = Tenant::create(&server, "acme");
+    let mut client = tenant.client();
+    client.create("/Users", &user("ada", json!({})));
+    let search = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]});
+    for path in [
+        "/.search",
+        "/.search/",
+        "/Users/.search/",
+        "/Users//.search",
+        "/Users/%2Esearch",
+    ] {
+        let found = client.expect(200, "POST", path, Some(&search));
+        assert_eq!(found["totalResults"], 1, "{path}");
+    }
+}

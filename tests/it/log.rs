@@ -323,7 +323,7 @@ fn no_secret_is_ever_in_the_file() {
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
         "filter": format!("password eq \"{secret}\""),
     });
-    client.call("POST", "/.search", Some(&search));
+    client.call("POST", "/.search/", Some(&search));
     for operation in [
         json!({ "op": "replace", "path": " password", "value": secret }),
         json!({ "op": "replace", "path": format!("password[value eq \"{secret}\"]"), "value": 1 }),

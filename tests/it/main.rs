@@ -51,6 +51,7 @@ mod me; // /Me: a person and their own user
 mod metrics; // what Prometheus is told
 mod naive_patch; // PATCH a second time, as the RFC reads
 mod nested; // teams in teams: at once, in copies, undone, what follows from them
+mod never_returned; // what is declared so, and what isn't declared any more, in answers, events and pages
 mod openapi; // static/openapi.json against what is served
 mod packaged; // what packages carry: the settings' file, manual pages, completions
 mod pages; // all settings pages at once: markup, forms from elsewhere, other tenants

@@ -272,6 +272,9 @@ fn a_tenant_may_refuse_values_that_give_no_role() {
         detail.contains("\"chef\"") && detail.contains("\"Team lead\""),
         "{detail}"
     );
+    // That the name is taken is said first.
+    let taken = json!({ "schemas": [USER], "userName": "ANA", "roleName": "chef" });
+    fixture.client.expect(409, "POST", "/Users", Some(&taken));
     // What was accepted before stays, and does not stand in the way of other changes.
     let path = format!("/Users/{ana}");
     let title = json!([{ "op": "Replace", "path": "title", "value": "Chief" }]);
