@@ -19,11 +19,7 @@ const RETRY_SECS: u64 = 60;
 
 /// The same error, or a refusal in words where the machine is at fault; the error itself is then logged.
 pub(super) fn in_words(error: Error) -> Error {
-    let Error::Internal { source, .. } = &error else {
-        return error;
-    };
-    let failure = source.downcast_ref::<rusqlite::Error>();
-    match failure
+    match of_sqlite(&error)
         .and_then(rusqlite::Error::sqlite_error_code)
         .and_then(words)
     {
@@ -32,6 +28,14 @@ pub(super) fn in_words(error: Error) -> Error {
             ScimError::unavailable(words, RETRY_SECS).into()
         }
         None => error,
+    }
+}
+
+/// What SQLite or its crate failed with, where that is behind an error.
+pub(super) fn of_sqlite(error: &Error) -> Option<&rusqlite::Error> {
+    match error {
+        Error::Internal { source, .. } => source.downcast_ref(),
+        Error::Scim(_) => None,
     }
 }
 

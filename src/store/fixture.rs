@@ -62,16 +62,20 @@ impl Fixture {
         let secret = Secret::generate(TokenKind::Scim).unwrap();
         self.store
             .write(at(0), move |tx| {
-                let new = New {
-                    kind: TokenKind::Scim,
-                    label: "entra".to_owned(),
-                    expires: None,
-                    scopes: vec![],
-                    person: None,
-                };
-                tokens::create(tx, tenant, &secret, &new)
+                tokens::create(tx, tenant, &secret, &for_scim())
             })
             .unwrap()
+    }
+}
+
+/// A provider's token.
+pub fn for_scim() -> New {
+    New {
+        kind: TokenKind::Scim,
+        label: "entra".to_owned(),
+        expires: None,
+        scopes: vec![],
+        person: None,
     }
 }
 

@@ -99,8 +99,8 @@ pub(super) fn of<K: Eq + Hash, T: Clone + Debug + PartialEq>(
 
 #[cfg(test)]
 mod tests {
-    use crate::store::fixture::{at, fixture};
-    use crate::store::tokens::{self, New, Secret, TokenHash, TokenKind};
+    use crate::store::fixture::{at, fixture, for_scim};
+    use crate::store::tokens::{self, Secret, TokenHash, TokenKind};
     use crate::store::{Store, Tx, tenants};
 
     #[test]
@@ -117,16 +117,7 @@ mod tests {
             bearer.map(|it| (it.token.revoked.is_some(), it.tenant.paused.is_some()))
         };
         assert_eq!((look(), look()), (None, None));
-        let create = move |tx: &Tx<'_>| {
-            let new = New {
-                kind: TokenKind::Scim,
-                label: "entra".to_owned(),
-                expires: None,
-                scopes: vec![],
-                person: None,
-            };
-            tokens::create(tx, tenant, &secret, &new)
-        };
+        let create = move |tx: &Tx<'_>| tokens::create(tx, tenant, &secret, &for_scim());
         let id = theirs.write(at(0), create).unwrap().id;
         assert_eq!(
             (look(), look()),

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::column::{Json, Millis};
 use super::place::Start;
-use super::{Snapshot, TenantId, Tx, attributes, search};
+use super::{Snapshot, TenantId, Tx, attributes, faults, search};
 use crate::access::roles::RoleId;
 use crate::error::{Doing, Error, Result};
 use crate::id;
@@ -399,11 +399,8 @@ pub fn delete(tx: &Tx<'_>, tenant: TenantId, stored: &Stored) -> Result<()> {
 
 /// Whether an insertion was refused by a unique index, so that nothing is written of it.
 pub fn is_taken(error: &Error) -> bool {
-    let Error::Internal { source, .. } = error else {
-        return false;
-    };
-    let failure = source.downcast_ref::<rusqlite::Error>();
-    (failure.and_then(rusqlite::Error::sqlite_error))
+    faults::of_sqlite(error)
+        .and_then(rusqlite::Error::sqlite_error)
         .is_some_and(|error| error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE)
 }
 
