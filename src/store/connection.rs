@@ -130,6 +130,21 @@ mod tests {
         assert_eq!(compiled_again.unwrap(), [0, 0]);
     }
 
+    /// With its statistics, each allocation of any connection takes one lock.
+    #[test]
+    fn sqlite_is_built_as_the_configuration_says() {
+        let fixture = fixture();
+        let options = fixture.store.read(|snapshot| {
+            let mut statement = snapshot.conn.prepare("PRAGMA compile_options").unwrap();
+            let options = statement.query_map([], |row| row.get(0)).unwrap();
+            Ok(options.collect::<Result<Vec<String>, _>>().unwrap())
+        });
+        let options = options.unwrap();
+        let has = |name: &str| options.iter().any(|option| option == name);
+        assert!(has("DEFAULT_MEMSTATUS=0"), "{options:?}");
+        assert!(!has("ENABLE_FTS5"), "{options:?}");
+    }
+
     #[test]
     fn other_accounts_of_the_machine_are_kept_out() {
         let parent = tempfile::tempdir().unwrap();
