@@ -56,6 +56,20 @@ pub fn teams_above(snapshot: &Snapshot<'_>, tenant: TenantId, team: &Stored) -> 
     )
 }
 
+/// Whether any team that a user is in is in another. Where none is, as nearly always, there is no way to walk, and SQLite
+/// needs no table for one.
+pub fn inherits<D>(snapshot: &Snapshot<'_>, user: &Stored<D>) -> Result<bool> {
+    snapshot
+        .conn
+        .prepare_cached(
+            "SELECT 1 FROM team_member AS own
+                 CROSS JOIN team_member AS link INDEXED BY team_member_up ON link.member = own.team AND link.nested
+             WHERE own.member = ?",
+        )
+        .and_then(|mut statement| statement.exists([user.row]))
+        .doing("reading whether teams are in teams")
+}
+
 /// The live teams that a user is in by way of others alone, oldest first.
 pub fn inherited<D>(
     snapshot: &Snapshot<'_>,

@@ -123,7 +123,7 @@ pub fn all_groups_of<D>(
     user: &Stored<D>,
 ) -> Result<Vec<Link>> {
     let mut groups = groups_of(snapshot, tenant, user)?;
-    if !groups.is_empty() {
+    if !groups.is_empty() && nesting::inherits(snapshot, user)? {
         groups.extend(nesting::inherited(snapshot, tenant, user)?);
     }
     Ok(groups)
