@@ -1,8 +1,11 @@
 //! Looking through the provisioning log, from the newest line back or from a line on.
 //!
-//! Each search takes the one index that leaves the fewest lines and decides the rest line by line. How many lines that
-//! may be has a bound, so that a page over a million lines opens as fast as one over ten: a search that finds too
-//! little within the bound says from where to look further.
+//! Each search takes the one index that leaves the fewest lines and decides the rest line by line. Who was read has no
+//! index, for that would cost each read a page of the WAL: those lines are found along all of them, merged with the others.
+//! How many lines may be looked at has a bound, so that a page over a million opens as fast as one over ten: a search that
+//! finds too little within the bound says from where to look further.
+
+use std::ops::Range;
 
 use jiff::Timestamp;
 use rusqlite::types::Value as Column;
@@ -15,6 +18,9 @@ use crate::error::{Doing, Result};
 
 /// Lines that one search looks at.
 const MOST_LINES: usize = 20_000;
+
+/// How many times as many a search for a subject's reads passes: their index has all that it decides by.
+const PASSED_FOR_ONE: usize = 5;
 
 /// Lines whose text one search for words looks at: all of each has to be read.
 const MOST_LINES_OF_TEXT: usize = 8_000;
@@ -114,7 +120,7 @@ fn within(
     direction: Direction,
     limit: usize,
 ) -> Result<(Vec<i64>, End)> {
-    let (index, which, value) = narrowest(filter);
+    let (sources, value) = narrowest(filter);
     let (mut low, mut high) = (i64::MIN, i64::MAX);
     if let Some(from) = filter.from {
         low = place(snapshot, tenant, from.as_millisecond() - SLACK_MILLIS)?;
@@ -122,28 +128,24 @@ fn within(
     if let Some(to) = filter.to {
         high = place(snapshot, tenant, to.as_millisecond() + SLACK_MILLIS)?;
     }
-    let order = match direction {
-        Direction::Older(before) => {
-            high = high.min(before.unwrap_or(i64::MAX));
-            "DESC"
+    match direction {
+        Direction::Older(before) => high = high.min(before.unwrap_or(i64::MAX)),
+        Direction::Newer(after) => low = low.max(after.saturating_add(1)),
+    }
+    let mut edge = None;
+    if sources.contains(&READS_OF_ONE) {
+        edge = beyond(snapshot, tenant, low..high, direction, most)?;
+        match (edge, direction) {
+            (Some(edge), Direction::Older(_)) => low = edge,
+            (Some(edge), Direction::Newer(_)) => high = edge + 1,
+            (None, _) => {}
         }
-        Direction::Newer(after) => {
-            low = low.max(after.saturating_add(1));
-            "ASC"
-        }
-    };
-    // SQLite looks a line up only for what its index hasn't got: for these two, only where they are asked for.
-    let sql = format!(
-        "SELECT seq, at, status, deed, iif(?5, subject, NULL),
-                iif(?6, action || char(10) || coalesce(detail, '') || char(10) || coalesce(request_body, ''), '')
-         FROM exchange INDEXED BY {index}
-         WHERE tenant = ?1 AND {which} AND seq >= ?3 AND seq < ?4 ORDER BY seq {order} LIMIT ?7"
-    );
+    }
     let mut statement = snapshot
         .conn
-        .prepare_cached(&sql)
+        .prepare_cached(&question(sources, direction))
         .doing("looking through the provisioning log")?;
-    statement
+    let (found, end) = statement
         .query((
             tenant,
             value,
@@ -154,30 +156,93 @@ fn within(
             most as i64,
         ))
         .and_then(|rows| walk(rows, filter, limit, most))
+        .doing("looking through the provisioning log")?;
+    match (end, edge) {
+        (End::Last, Some(edge)) => Ok((found, End::Bound(edge))),
+        (end, _) => Ok((found, end)),
+    }
+}
+
+/// An index and its condition, in which `?2` is the value that is looked for.
+type Source = (&'static str, &'static str);
+
+const CHANGES_OF_ONE: Source = ("exchange_subject", "subject = ?2 AND deed <> 'read'");
+const READS_OF_ONE: Source = ("exchange_tenant", "subject = ?2 AND deed = 'read'");
+
+/// The statement that walks along these, merged in their order. `?1`: the tenant, `?3` and `?4`: from which place to before
+/// which, `?5` and `?6`: whether the subject and the text are wanted, `?7`: how many lines.
+fn question(sources: &[Source], direction: Direction) -> String {
+    // SQLite looks a line up only for what its index hasn't got: for these two, only where they are asked for.
+    let select = |(index, which): &Source| {
+        format!(
+            "SELECT seq, at, status, deed, iif(?5, subject, NULL),
+                    iif(?6, action || char(10) || coalesce(detail, '') || char(10) || coalesce(request_body, ''), '')
+             FROM exchange INDEXED BY {index} WHERE tenant = ?1 AND {which} AND seq >= ?3 AND seq < ?4"
+        )
+    };
+    let selects: Vec<String> = sources.iter().map(select).collect();
+    format!(
+        "{} ORDER BY seq {} LIMIT ?7",
+        selects.join(" UNION ALL "),
+        order(direction)
+    )
+}
+
+fn order(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Older(_) => "DESC",
+        Direction::Newer(_) => "ASC",
+    }
+}
+
+/// The last place that a search which passes lines along their places comes to; `None` where it comes to the end.
+fn beyond(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    places: Range<i64>,
+    direction: Direction,
+    most: usize,
+) -> Result<Option<i64>> {
+    let passed = most.saturating_mul(PASSED_FOR_ONE) as i64;
+    snapshot
+        .conn
+        .prepare_cached(&format!(
+            "SELECT seq FROM exchange INDEXED BY exchange_tenant WHERE tenant = ? AND seq >= ? AND seq < ?
+             ORDER BY seq {} LIMIT 1 OFFSET ?",
+            order(direction)
+        ))
+        .and_then(|mut statement| {
+            statement
+                .query_row((tenant, places.start, places.end, passed), |row| row.get(0))
+                .optional()
+        })
         .doing("looking through the provisioning log")
 }
 
-/// The index that leaves the fewest lines, its condition, and the value that this has for `?2`.
-fn narrowest(filter: &Filter) -> (&'static str, &'static str, Column) {
+/// Where the fewest lines have to be looked at, and the value that is looked for there.
+fn narrowest(filter: &Filter) -> (&'static [Source], Column) {
     let text = |text: &str| Column::Text(text.to_owned());
     if let Some(id) = &filter.request_id {
-        ("exchange_request", "request_id = ?2", text(id))
+        (&[("exchange_request", "request_id = ?2")], text(id))
     } else if let Some(id) = &filter.subject {
-        ("exchange_subject", "subject = ?2", text(id))
+        let sources: &[Source] = match filter.deed {
+            None => &[CHANGES_OF_ONE, READS_OF_ONE],
+            Some(Deed::Read) => &[READS_OF_ONE],
+            Some(_) => &[CHANGES_OF_ONE],
+        };
+        (sources, text(id))
     } else if filter.refused == Some(true) {
         (
-            "exchange_refused",
-            "status >= 400 AND ?2 IS NULL",
+            &[("exchange_refused", "status >= 400 AND ?2 IS NULL")],
             Column::Null,
         )
     } else if let Some(deed) = filter.deed.filter(|deed| *deed != Deed::Read) {
         (
-            "exchange_deed",
-            "deed = ?2 AND deed <> 'read'",
+            &[("exchange_deed", "deed = ?2 AND deed <> 'read'")],
             text(deed.as_str()),
         )
     } else {
-        ("exchange_tenant", "?2 IS NULL", Column::Null)
+        (&[("exchange_tenant", "?2 IS NULL")], Column::Null)
     }
 }
 
@@ -374,7 +439,7 @@ mod tests {
                 for _ in 0..200 {
                     let (places, end) = fixture
                         .store
-                        .read(|snapshot| within(7, snapshot, fixture.tenant, &filter, place, 3))
+                        .read(|snapshot| within(3, snapshot, fixture.tenant, &filter, place, 3))
                         .unwrap();
                     for seq in places {
                         let line = fixture
@@ -404,26 +469,32 @@ mod tests {
     fn each_search_is_one_walk_along_an_index_and_sorts_nothing() {
         let (fixture, _) = log();
         for filter in filters() {
-            let (index, which, _) = narrowest(&filter);
-            let sql = format!(
-                "EXPLAIN QUERY PLAN SELECT seq FROM exchange INDEXED BY {index}
-                 WHERE tenant = ?1 AND {which} AND seq >= ?3 AND seq < ?4 ORDER BY seq DESC LIMIT ?5"
-            );
-            let plan: Vec<String> = fixture
-                .store
-                .read(|snapshot| {
-                    let mut statement = snapshot.conn.prepare(&sql).unwrap();
-                    let rows = statement
-                        .query_map((1, "", 1, 1, 1), |row| row.get(3))
-                        .unwrap();
-                    Ok(rows.map(|row| row.unwrap()).collect())
-                })
-                .unwrap();
-            assert_eq!(plan.len(), 1, "{plan:?}");
-            assert!(
-                plan[0].contains("SEARCH") && plan[0].contains("seq>? AND seq<?"),
-                "{plan:?}"
-            );
+            let (sources, _) = narrowest(&filter);
+            for direction in [Direction::Newer(0), Direction::Older(None)] {
+                let sql = format!("EXPLAIN QUERY PLAN {}", question(sources, direction));
+                let plan: Vec<String> = fixture
+                    .store
+                    .read(|snapshot| {
+                        let mut statement = snapshot.conn.prepare(&sql).unwrap();
+                        let rows = statement
+                            .query_map((1, "", 1, 1, 0, 0, 1), |row| row.get(3))
+                            .unwrap();
+                        Ok(rows.map(|row| row.unwrap()).collect())
+                    })
+                    .unwrap();
+                let walks = plan
+                    .iter()
+                    .filter(|step| step.contains("seq>? AND seq<?"))
+                    .count();
+                assert_eq!(walks, sources.len(), "{plan:?}");
+                let merged = |step: &&String| {
+                    ["MERGE", "LEFT", "RIGHT"]
+                        .iter()
+                        .any(|word| step.starts_with(word))
+                };
+                let merging = plan.iter().filter(merged).count();
+                assert_eq!(plan.len(), walks + merging, "{plan:?}");
+            }
         }
     }
 }
