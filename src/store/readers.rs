@@ -10,9 +10,9 @@ use super::transaction::run;
 use super::{Snapshot, connection, faults};
 use crate::error::{Doing, Result};
 
-/// Most connections. Each keeps pages and statements in memory for itself. With fewer, 64 clients that read as fast as they
-/// can wait for those of them that the system has put aside while they had a connection.
-const MAX_CONNECTIONS: usize = 16;
+/// Most connections. Each keeps pages and statements in memory for itself. With many more than processors nothing is faster;
+/// with few, those who read one resource would wait for those who read a group of 100,000.
+const MAX_CONNECTIONS: usize = 8;
 
 /// Connections, opened when first needed.
 #[derive(Debug)]

@@ -9,7 +9,8 @@
 //! refused after it has written something is the transaction rolled back, and each made again in a savepoint.
 //!
 //! Exchanges of read requests come along with the next commit. They mustn't hold anybody up, so their queue is
-//! bounded, and what doesn't fit is counted and dropped.
+//! bounded: who finds many there waits for a moment, so that readers don't outrun the log, and what doesn't fit after all is
+//! counted and dropped.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,6 +43,12 @@ const MAX_EXCHANGES: usize = 512;
 const MAX_EXCHANGES_ALONG: usize = 64;
 /// Exchanges that may wait; a body of 1 KB each makes it 4 MiB.
 const MAX_WAITING_EXCHANGES: usize = 4096;
+/// From here on each one that is added waits before that: where readers are faster than the log, it slows them, and misses
+/// none of them.
+const CROWDED_EXCHANGES: usize = 1024;
+/// For how long, unless there are fewer before. The thread takes some every few milliseconds. While the disk stands still it
+/// doesn't; then the rest of the queue fills, and nobody waits any more.
+const PATIENCE: Duration = Duration::from_millis(5);
 /// How long exchanges wait for a change to come along with when nothing else is going on.
 const EXCHANGE_DELAY: Duration = Duration::from_millis(20);
 
@@ -84,6 +91,11 @@ impl Waiting {
         self.changes.is_empty() && self.exchanges.is_empty() && !self.closing
     }
 
+    /// So many exchanges that one more has to wait.
+    fn is_crowded(&self) -> bool {
+        (CROWDED_EXCHANGES..MAX_WAITING_EXCHANGES).contains(&self.exchanges.len())
+    }
+
     /// Only exchanges, and few enough to wait for more.
     fn can_wait(&self) -> bool {
         self.changes.is_empty() && self.exchanges.len() < MAX_EXCHANGES && !self.closing
@@ -94,6 +106,8 @@ impl Waiting {
 struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    /// Exchanges were taken where they were many.
+    drained: Condvar,
     dropped_exchanges: AtomicU64,
     batches: [AtomicU64; BATCH_SIZES.len()],
     changes: AtomicU64,
@@ -157,6 +171,9 @@ impl Queue {
         let exchanges = waiting.exchanges.len().min(most);
         if changes == 0 && exchanges == 0 {
             return None;
+        }
+        if waiting.is_crowded() {
+            self.drained.notify_all();
         }
         Some((
             waiting.changes.drain(..changes).collect(),
@@ -277,8 +294,17 @@ impl Writer {
 
     /// See [`Store::record`](super::Store::record).
     pub fn record(&self, exchange: Exchange) {
-        let mut waiting = self.queue.lock();
-        if waiting.exchanges.len() >= MAX_WAITING_EXCHANGES {
+        self.record_within(PATIENCE, exchange);
+    }
+
+    fn record_within(&self, patience: Duration, exchange: Exchange) {
+        let crowded = |waiting: &mut Waiting| waiting.is_crowded();
+        let (mut waiting, _) = self
+            .queue
+            .drained
+            .wait_timeout_while(self.queue.lock(), patience, crowded)
+            .unwrap_or_else(PoisonError::into_inner);
+        if waiting.exchanges.len() == MAX_WAITING_EXCHANGES {
             self.queue.dropped_exchanges.fetch_add(1, Ordering::Relaxed);
             return;
         }

@@ -338,7 +338,8 @@ fn an_overflow_of_exchanges_is_counted_and_the_rest_kept() {
     std::thread::scope(|scope| {
         let _go_on = busy(scope, store);
         for _ in 0..MAX_WAITING_EXCHANGES + 3 {
-            store.record(exchange(fixture.tenant, token.id));
+            let line = exchange(fixture.tenant, token.id);
+            store.writer.record_within(Duration::ZERO, line);
         }
     });
     assert_eq!(store.dropped_exchanges(), 3);
@@ -348,6 +349,40 @@ fn an_overflow_of_exchanges_is_counted_and_the_rest_kept() {
         .read(|snapshot| exchanges::after(snapshot, None, 0, 10_000))
         .unwrap();
     assert_eq!(recorded.len(), MAX_WAITING_EXCHANGES);
+}
+
+#[test]
+fn who_finds_many_exchanges_waits_for_the_log_and_not_for_long() {
+    let fixture = fixture();
+    let (store, tenant, token) = (&fixture.store, fixture.tenant, fixture.token().id);
+    let record = |patience| {
+        let line = exchange(tenant, token);
+        store.writer.record_within(patience, line);
+    };
+    let waiting = || store.writer.queue.lock().exchanges.len();
+    std::thread::scope(|scope| {
+        let go_on = busy(scope, store);
+        for _ in 0..CROWDED_EXCHANGES {
+            record(Duration::ZERO);
+        }
+        record(Duration::from_millis(1));
+        assert_eq!(waiting(), CROWDED_EXCHANGES + 1);
+        let patient: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| record(Duration::from_secs(60))))
+            .collect();
+        assert_eq!(waiting(), CROWDED_EXCHANGES + 1);
+        drop(go_on);
+        patient
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+    });
+    assert_eq!(store.dropped_exchanges(), 0);
+    fixture.store.close().unwrap();
+    let store = Store::open(fixture.dir.path()).unwrap();
+    let recorded = store
+        .read(|snapshot| exchanges::after(snapshot, None, 0, 10_000))
+        .unwrap();
+    assert_eq!(recorded.len(), CROWDED_EXCHANGES + 9);
 }
 
 #[test]
