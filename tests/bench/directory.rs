@@ -1,6 +1,6 @@
 //! A data folder with so many users, filled over the API once; each run works on a copy.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -96,12 +96,15 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Another folder with the same content.
+    /// Another folder with the same content, on disk: else the first checkpoint of the server would wait until the system
+    /// has written all of the copy.
     pub fn copied(&self) -> Result<Directory> {
         let folder = scratch()?;
         for entry in fs::read_dir(self.folder.path())? {
             let entry = entry?;
-            fs::copy(entry.path(), folder.path().join(entry.file_name()))?;
+            let copy = folder.path().join(entry.file_name());
+            fs::copy(entry.path(), &copy)?;
+            File::open(copy)?.sync_all()?;
         }
         Ok(Directory {
             folder,
