@@ -200,10 +200,11 @@ pub(super) fn refusing(
     })
 }
 
-/// Logs a request that was refused, with its body: an administrator reads this to learn what to mend.
+/// Logs a request that was refused, with its body: an administrator reads this to learn what to mend. At once, since some
+/// are refused while they read.
 pub fn record_refusal(store: &Store, call: &Call, refusal: &ScimError) {
     if let Some(line) = call.unless_rehearsed(refused(call, refusal)) {
-        store.record(line);
+        store.record_at_once(line);
     }
 }
 

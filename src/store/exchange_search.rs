@@ -1,6 +1,6 @@
 //! Looking through the provisioning log, from the newest line back or from a line on.
 //!
-//! Each search takes the one index that leaves the fewest lines and decides the rest line by line. Who was read has no
+//! Each search takes the index that leaves the fewest lines and decides the rest line by line. Who was read has no
 //! index, for that would cost each read a page of the WAL: those lines are found along all of them, merged with the others.
 //! How many lines may be looked at has a bound, so that a page over a million opens as fast as one over ten: a search that
 //! finds too little within the bound says from where to look further.

@@ -207,9 +207,15 @@ impl Store {
     }
 
     /// Hands an exchange to the writer, to be stored with its next commit, or within a moment where there is none;
-    /// dropped (and counted) when too many wait.
+    /// dropped (and counted) when too many wait. Where many do, this waits for some milliseconds: not to be called while
+    /// something is held that others wait for.
     pub fn record(&self, exchange: exchanges::Exchange) {
         self.writer.record(exchange);
+    }
+
+    /// The same without waiting.
+    pub fn record_at_once(&self, exchange: exchanges::Exchange) {
+        self.writer.record_at_once(exchange);
     }
 
     /// How many recorded exchanges were dropped since the store was opened.

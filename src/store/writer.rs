@@ -172,13 +172,13 @@ impl Queue {
         if changes == 0 && exchanges == 0 {
             return None;
         }
-        if waiting.is_crowded() {
+        let was_crowded = waiting.is_crowded();
+        let changes = waiting.changes.drain(..changes).collect();
+        let exchanges = waiting.exchanges.drain(..exchanges).collect();
+        if was_crowded && !waiting.is_crowded() {
             self.drained.notify_all();
         }
-        Some((
-            waiting.changes.drain(..changes).collect(),
-            waiting.exchanges.drain(..exchanges).collect(),
-        ))
+        Some((changes, exchanges))
     }
 }
 
@@ -295,6 +295,11 @@ impl Writer {
     /// See [`Store::record`](super::Store::record).
     pub fn record(&self, exchange: Exchange) {
         self.record_within(PATIENCE, exchange);
+    }
+
+    /// See [`Store::record_at_once`](super::Store::record_at_once).
+    pub fn record_at_once(&self, exchange: Exchange) {
+        self.record_within(Duration::ZERO, exchange);
     }
 
     fn record_within(&self, patience: Duration, exchange: Exchange) {

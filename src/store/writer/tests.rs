@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use std::sync::mpsc::channel;
 
 use serde_json::json;
@@ -371,10 +373,13 @@ fn who_finds_many_exchanges_waits_for_the_log_and_not_for_long() {
             .map(|_| scope.spawn(|| record(Duration::from_secs(60))))
             .collect();
         assert_eq!(waiting(), CROWDED_EXCHANGES + 1);
+        let free = Instant::now();
         drop(go_on);
         patient
             .into_iter()
             .for_each(|thread| thread.join().unwrap());
+        // They were woken, and didn't wait for the end of their patience.
+        assert!(free.elapsed() < Duration::from_secs(30));
     });
     assert_eq!(store.dropped_exchanges(), 0);
     fixture.store.close().unwrap();
