@@ -1,6 +1,5 @@
-use std::time::Instant;
-
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -10,7 +9,7 @@ use crate::scim::ScimError;
 use crate::scim::filter::Filter;
 use crate::scim::resource::Document;
 use crate::scim::schema::Kind;
-use crate::store::fixture::{at, document, exchange, fixture};
+use crate::store::fixture::{Fixture, at, document, exchange, fixture};
 use crate::store::{Store, TenantId, exchanges, place, resources, roles, tenants};
 
 /// The names of all tenants, read anew.
@@ -332,6 +331,14 @@ fn a_change_that_is_refused_alone_is_undone_and_takes_no_exchange_with_it() {
     assert_eq!(recorded.unwrap().len(), 1);
 }
 
+/// How many lines the log has once the store was closed.
+fn recorded_in_the_end(fixture: Fixture) -> usize {
+    fixture.store.close().unwrap();
+    let store = Store::open(fixture.dir.path()).unwrap();
+    let recorded = store.read(|snapshot| exchanges::after(snapshot, None, 0, 10_000));
+    recorded.unwrap().len()
+}
+
 #[test]
 fn an_overflow_of_exchanges_is_counted_and_the_rest_kept() {
     let fixture = fixture();
@@ -340,17 +347,11 @@ fn an_overflow_of_exchanges_is_counted_and_the_rest_kept() {
     std::thread::scope(|scope| {
         let _go_on = busy(scope, store);
         for _ in 0..MAX_WAITING_EXCHANGES + 3 {
-            let line = exchange(fixture.tenant, token.id);
-            store.writer.record_within(Duration::ZERO, line);
+            store.record_at_once(exchange(fixture.tenant, token.id));
         }
     });
     assert_eq!(store.dropped_exchanges(), 3);
-    fixture.store.close().unwrap();
-    let store = Store::open(fixture.dir.path()).unwrap();
-    let recorded = store
-        .read(|snapshot| exchanges::after(snapshot, None, 0, 10_000))
-        .unwrap();
-    assert_eq!(recorded.len(), MAX_WAITING_EXCHANGES);
+    assert_eq!(recorded_in_the_end(fixture), MAX_WAITING_EXCHANGES);
 }
 
 #[test]
@@ -365,7 +366,7 @@ fn who_finds_many_exchanges_waits_for_the_log_and_not_for_long() {
     std::thread::scope(|scope| {
         let go_on = busy(scope, store);
         for _ in 0..CROWDED_EXCHANGES {
-            record(Duration::ZERO);
+            store.record_at_once(exchange(tenant, token));
         }
         record(Duration::from_millis(1));
         assert_eq!(waiting(), CROWDED_EXCHANGES + 1);
@@ -382,12 +383,7 @@ fn who_finds_many_exchanges_waits_for_the_log_and_not_for_long() {
         assert!(free.elapsed() < Duration::from_secs(30));
     });
     assert_eq!(store.dropped_exchanges(), 0);
-    fixture.store.close().unwrap();
-    let store = Store::open(fixture.dir.path()).unwrap();
-    let recorded = store
-        .read(|snapshot| exchanges::after(snapshot, None, 0, 10_000))
-        .unwrap();
-    assert_eq!(recorded.len(), CROWDED_EXCHANGES + 9);
+    assert_eq!(recorded_in_the_end(fixture), CROWDED_EXCHANGES + 9);
 }
 
 #[test]
@@ -396,15 +392,7 @@ fn the_exchange_of_a_tenant_that_is_gone_harms_no_other() {
     let token = fixture.token();
     fixture.store.record(exchange(TenantId(99), token.id));
     fixture.store.record(exchange(fixture.tenant, token.id));
-    fixture.store.close().unwrap();
-    let store = Store::open(fixture.dir.path()).unwrap();
-    assert_eq!(
-        store
-            .read(|snapshot| exchanges::after(snapshot, None, 0, 10))
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(recorded_in_the_end(fixture), 1);
 }
 
 #[test]
