@@ -347,7 +347,7 @@ CREATE TABLE exchange (
     token         INTEGER NOT NULL,  -- token.id that was shown
     at            INTEGER NOT NULL,
     address       TEXT    NOT NULL,  -- the client's
-    request_id    TEXT    NOT NULL,  -- as in the answer's header and in the server's own log
+    request_id    TEXT    NOT NULL,  -- as in the answer's header and in the server's own log; a UUID v7 made at that time
     method        TEXT    NOT NULL,
     target        TEXT    NOT NULL,  -- path and query
     deed          TEXT    NOT NULL CHECK (deed = 'create' OR deed = 'change' OR deed = 'delete' OR deed = 'read'),
@@ -367,12 +367,11 @@ CREATE TABLE exchange (
 
 -- What the log is looked through by, newest first. All but the one of subjects grow at their ends alone, so a line costs
 -- them no page of its own. Reads are most of most logs. So that one is of the others, and who was read is found along the
--- first; nor is anything won by an index of reads as such. Refusals are few in most logs, so their index can have all that
+-- first; nor is anything won by an index of reads as such, or by one of request ids, which tell the time. Refusals are few in most logs, so their index can have all that
 -- a search decides by.
 CREATE INDEX exchange_tenant ON exchange (tenant, seq, subject);
 CREATE INDEX exchange_deed ON exchange (tenant, deed, seq) WHERE deed <> 'read';
 CREATE INDEX exchange_refused ON exchange (tenant, seq, at, status, deed) WHERE status >= 400;
-CREATE INDEX exchange_request ON exchange (tenant, request_id, seq);
 CREATE INDEX exchange_subject ON exchange (tenant, subject, seq) WHERE subject IS NOT NULL AND deed <> 'read';
 
 CREATE TRIGGER exchange_goes AFTER DELETE ON exchange WHEN old.seq > coalesce((SELECT max(seq) FROM exchange), 0) BEGIN
@@ -395,10 +394,12 @@ CREATE TABLE event (
     after   TEXT              -- JSON, NULL where there is nothing now
 ) STRICT;
 
-CREATE INDEX event_tenant ON event (tenant, seq);
+-- The kinds that most events are of have no index: they are found along all, by the first one.
+CREATE INDEX event_tenant ON event (tenant, seq, kind);
 CREATE INDEX event_subject ON event (tenant, subject, seq);
 CREATE INDEX event_object ON event (tenant, object, seq) WHERE object IS NOT NULL;
-CREATE INDEX event_kind ON event (tenant, kind, at);
+CREATE INDEX event_kind ON event (tenant, kind, at)
+    WHERE kind <> 'user.created' AND kind <> 'user.changed' AND kind <> 'role.assigned' AND kind <> 'member.added';
 
 CREATE TRIGGER event_goes AFTER DELETE ON event WHEN old.seq > coalesce((SELECT max(seq) FROM event), 0) BEGIN
     INSERT INTO sqlite_sequence (name, seq)

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use aws_lc_rs::rand;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::error::{Doing, Result};
 
@@ -29,6 +30,13 @@ pub fn fresh(now: Timestamp) -> Result<String> {
     Ok(uuid::Builder::from_unix_timestamp_millis(millis, &bits)
         .into_uuid()
         .to_string())
+}
+
+/// The millisecond since 1970 at which [`fresh`] made this id; `None` where it has made none like it.
+pub fn millis(id: &str) -> Option<i64> {
+    let id = Uuid::try_parse(id).ok()?;
+    // The first 48 bits (§5.7).
+    (id.get_version_num() == 7).then(|| (id.as_u128() >> 80) as i64)
 }
 
 /// Bits that were never used. A machine that is copied while it runs may have them twice, but hardly for an id of the same
@@ -70,5 +78,8 @@ mod tests {
         let ids: Vec<String> = (5_000..7_000).map(within).collect();
         assert!(ids.is_sorted());
         assert_eq!(&fresh(at(-1)).unwrap()[..13], "00000000-0000");
+        assert_eq!(millis(&fresh(at(4)).unwrap()), Some(4000));
+        let others = ["", "r7", "f47ac10b-58cc-4372-a567-0e02b2c3d479"];
+        assert_eq!(others.map(millis), [None; 3]);
     }
 }

@@ -216,7 +216,7 @@ pub(super) fn changed(
     actor: &str,
     kind: &'static str,
     stored: &Stored,
-    before: Option<&Document>,
+    before: Option<&Stored>,
 ) -> Result<()> {
     let event = Event {
         actor,
@@ -224,9 +224,9 @@ pub(super) fn changed(
         subject: &stored.id,
         object: None,
         before,
-        after: Some(&stored.document),
+        after: Some(stored),
     };
-    events::append_document(tx, tenant, stored.kind, &event)?;
+    events::append_document(tx, tenant, &event)?;
     Ok(())
 }
 

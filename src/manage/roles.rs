@@ -45,9 +45,9 @@ pub fn insert_user(
         subject: &user.id,
         object: None,
         before: None,
-        after: Some(&user.document),
+        after: Some(&user),
     };
-    events::append_document(tx, tenant, Kind::User, &event)?;
+    events::append_document(tx, tenant, &event)?;
     assigned(tx, tenant, actor, &rules, &user, (None, role))?;
     Ok(user)
 }

@@ -295,14 +295,7 @@ fn activate(tx: &Tx<'_>, tenant: TenantId, actor: &str, user: &Stored) -> Result
     let mut document = user.document.clone();
     document.insert("active".to_owned(), true.into());
     let active = resources::update(tx, tenant, &user, document)?;
-    archive::changed(
-        tx,
-        tenant,
-        actor,
-        "user.activated",
-        &active,
-        Some(&user.document),
-    )
+    archive::changed(tx, tenant, actor, "user.activated", &active, Some(&user))
 }
 
 /// The events and versions of a team whose former members are back; nobody sees those of who is archived.

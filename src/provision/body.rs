@@ -73,6 +73,16 @@ impl<D: Content> Shown<D> {
         Ok(Shown::with(call, stored, projection, links))
     }
 
+    /// What `projection` shows of a new resource, which is in no group yet and has no members.
+    pub(super) fn new(call: &Call, stored: Stored<D>, projection: &Projection) -> Shown<D> {
+        Shown::with(call, stored, projection, None)
+    }
+
+    /// What is stored of it.
+    pub(super) fn stored(&self) -> &Stored<D> {
+        &self.stored
+    }
+
     fn with(
         call: &Call,
         stored: Stored<D>,

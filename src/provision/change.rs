@@ -6,9 +6,10 @@
 
 use serde_json::Value;
 
+use super::body::Shown;
 use super::exchange::Outcome;
 use super::membership::{self, Delta};
-use super::{Answer, Call, Target, find, me, names_version, password, shown, words};
+use super::{Answer, Call, Target, find, me, names_version, password, shown, with_resource, words};
 use crate::error::Result;
 use crate::id;
 use crate::manage::{archive, attributes, linking, roles, sessions, undo};
@@ -211,7 +212,7 @@ fn create(
     let told = |error| (unique(tx, call, kind, &names, None).err()).unwrap_or(error);
     roles::check_role_name(tx, call.tenant, None, &document).map_err(told)?;
     let mut password = incoming.password;
-    let (stored, verb) = match returning(tx, call, kind, &document)? {
+    let (stored, is_new) = match returning(tx, call, kind, &document)? {
         Some(archived) => {
             unique(tx, call, kind, &document, None)?;
             let actor = call.actor();
@@ -223,7 +224,7 @@ fn create(
                 // The password that comes with them, and not the old one.
                 password.get_or_insert(NewPassword::None);
             }
-            (stored, "brought back")
+            (stored, false)
         }
         None => {
             let resource_type = call.schemas.of(kind);
@@ -236,7 +237,7 @@ fn create(
                     error
                 }
             })?;
-            (inserted, "created")
+            (inserted, true)
         }
     };
     if let Some(password) = password {
@@ -247,11 +248,16 @@ fn create(
         Some(ids) if !ids.is_empty() => membership::replace(tx, call, stored, &ids)?,
         _ => (stored, Delta::default()),
     };
+    let verb = if is_new { "created" } else { "brought back" };
     Ok(Outcome {
         action: words::creation(verb, &stored, &delta),
         subject: Some(stored.id.clone()),
         ignored: incoming.ignored,
-        answer: shown(tx, call, 201, stored, projection)?,
+        answer: if is_new && kind == Kind::User {
+            with_resource(call, 201, Shown::new(call, stored, projection))
+        } else {
+            shown(tx, call, 201, stored, projection)?
+        },
     })
 }
 
@@ -326,7 +332,7 @@ fn delete(tx: &Tx<'_>, call: &Call, stored: Stored) -> Result<Outcome> {
         call,
         words::deleted(stored.kind),
         &stored,
-        Some(&stored.document),
+        Some(&stored),
         None,
     )?;
     archive::keep_or_purge(tx, call.tenant, &call.actor(), &stored)?;
@@ -368,8 +374,7 @@ fn insert(
         return roles::insert_user(tx, call.tenant, &call.actor(), id, document);
     }
     let stored = resources::insert_as(tx, call.tenant, kind, id, None, document)?;
-    let after = Some(&stored.document);
-    changed(tx, call, "team.created", &stored, None, after)?;
+    changed(tx, call, "team.created", &stored, None, Some(&stored))?;
     Ok(stored)
 }
 
@@ -470,14 +475,7 @@ fn store_changes(
     roles::check_role_name(tx, call.tenant, Some(&before.document), &document)?;
     let after = resources::update(tx, call.tenant, before, document)?;
     let kind = words::changed(before, &after);
-    changed(
-        tx,
-        call,
-        kind,
-        &after,
-        Some(&before.document),
-        Some(&after.document),
-    )?;
+    changed(tx, call, kind, &after, Some(before), Some(&after))?;
     match after.kind {
         Kind::User => {
             let said = |side: &Stored| store::roles::said(&side.document, vec![]);
@@ -500,8 +498,8 @@ fn changed(
     call: &Call,
     kind: &'static str,
     stored: &Stored,
-    before: Option<&Document>,
-    after: Option<&Document>,
+    before: Option<&Stored>,
+    after: Option<&Stored>,
 ) -> Result<()> {
     let event = Event {
         actor: &call.actor(),
@@ -511,7 +509,7 @@ fn changed(
         before,
         after,
     };
-    events::append_document(tx, call.tenant, stored.kind, &event)?;
+    events::append_document(tx, call.tenant, &event)?;
     if ["user.deactivated", "user.deleted"].contains(&kind) {
         sessions::end_with(tx, call.tenant, &call.actor(), stored)?;
     }

@@ -346,14 +346,17 @@ fn shown(
     stored: Stored,
     projection: &Projection,
 ) -> Result<Answer> {
-    Ok(Answer {
+    let shown = Shown::read(snapshot, call, stored, projection)?;
+    Ok(with_resource(call, status, shown))
+}
+
+fn with_resource(call: &Call, status: u16, shown: Shown) -> Answer {
+    Answer {
         status,
-        etag: Some(resource::etag(stored.version)),
-        location: Some(location(call, &stored)),
-        body: Some(Body::Resource(Box::new(Shown::read(
-            snapshot, call, stored, projection,
-        )?))),
-    })
+        etag: Some(resource::etag(shown.stored().version)),
+        location: Some(location(call, shown.stored())),
+        body: Some(Body::Resource(Box::new(shown))),
+    }
 }
 
 /// A resource's URL.

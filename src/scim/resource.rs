@@ -29,11 +29,18 @@ pub trait FromText: Sized {
     /// # Errors
     /// Where it isn't the JSON of a document.
     fn from_text(text: &str) -> serde_json::Result<Self>;
+
+    /// What to keep of the text beside it.
+    fn beside(text: &str) -> String;
 }
 
 impl FromText for Document {
     fn from_text(text: &str) -> serde_json::Result<Document> {
         serde_json::from_str(text)
+    }
+
+    fn beside(text: &str) -> String {
+        text.to_owned()
     }
 }
 
@@ -41,6 +48,10 @@ impl FromText for Document {
 impl FromText for String {
     fn from_text(text: &str) -> serde_json::Result<String> {
         Ok(text.to_owned())
+    }
+
+    fn beside(_: &str) -> String {
+        String::new()
     }
 }
 

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Params, Row, params};
 
 use super::column::Millis;
 use super::resources::{self, COLUMNS, Stored, external_id};
-use super::{Snapshot, TenantId, Tx};
+use super::{Snapshot, TenantId, Tx, known};
 use crate::error::{Doing, Result};
 use crate::scim::resource::{Document, fold, name_of};
 use crate::scim::schema::Kind;
@@ -68,6 +68,12 @@ pub fn returning(
     kind: Kind,
     document: &Document,
 ) -> Result<Option<Archived>> {
+    let has_any = known::of(&snapshot.known.archives, (tenant, kind), || {
+        has_any(snapshot, tenant, kind)
+    });
+    if !has_any? {
+        return Ok(None);
+    }
     if let Some(external_id) = external_id(document)
         && let Some(found) = newest(snapshot, "external_id = ?", (tenant, kind, external_id))?
     {
@@ -75,6 +81,16 @@ pub fn returning(
     }
     let name = name_of(document, kind.resource_type());
     by_name(snapshot, tenant, kind, name)
+}
+
+fn has_any(snapshot: &Snapshot<'_>, tenant: TenantId, kind: Kind) -> Result<bool> {
+    snapshot
+        .conn
+        .prepare_cached(
+            "SELECT 1 FROM resource WHERE tenant = ? AND kind = ? AND deleted_at IS NOT NULL",
+        )
+        .and_then(|mut statement| statement.exists((tenant, kind)))
+        .doing("looking into the archive")
 }
 
 fn newest_sql(condition: &str) -> String {
@@ -109,6 +125,7 @@ pub fn undelete(
     // In this order, since the name that it had may be another's by now.
     let was = &archived.stored;
     let stored = resources::rewrite(tx, tenant, was, document, "deleted_at IS NOT NULL")?;
+    known::clear(&tx.known.archives);
     tx.conn
         .prepare_cached("UPDATE resource SET deleted_at = NULL WHERE tenant = ? AND row = ?")
         .and_then(|mut statement| statement.execute((tenant, stored.row)))
@@ -118,6 +135,7 @@ pub fn undelete(
 
 /// Removes it for good, with its memberships and team resources.
 pub fn purge(tx: &Tx<'_>, tenant: TenantId, archived: &Archived) -> Result<()> {
+    known::clear(&tx.known.archives);
     tx.conn
         .prepare_cached(
             "DELETE FROM resource WHERE tenant = ? AND row = ? AND deleted_at IS NOT NULL",

@@ -1,5 +1,6 @@
 //! Events: one row for each change, in the transaction that makes it.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use jiff::Timestamp;
@@ -8,12 +9,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::column::{Json, Millis};
+use super::resources::Stored;
 use super::sequence::{Sequence, numbered};
 use super::{Snapshot, TenantId, Tx, attributes};
 use crate::error::{Doing, Result};
+use crate::scim::declare::Schemas;
 use crate::scim::project::told;
-use crate::scim::resource::Document;
-use crate::scim::schema::Kind;
 
 /// What can happen: a noun, a dot, what happened to it.
 pub const KINDS: &[&str] = &[
@@ -84,7 +85,19 @@ pub const KINDS: &[&str] = &[
     "user.signed_out",
 ];
 
-/// One change; `T` is what there was and is now: a value, or a user's or team's document.
+/// Those that most events are of: these are not in the index of kinds.
+const FREQUENT: [&str; 4] = [
+    "user.created",
+    "user.changed",
+    "role.assigned",
+    "member.added",
+];
+
+/// Reading by any other kind, this lets SQLite know that it is in that index.
+pub(super) const BY_KIND: &str = "event.kind <> 'user.created' AND event.kind <> 'user.changed' \
+     AND event.kind <> 'role.assigned' AND event.kind <> 'member.added'";
+
+/// One change; `T` is what there was and is now: a value, or a user or team.
 #[derive(Clone, Debug)]
 pub struct Event<'a, T = Value> {
     /// Who made it: `token:3`, `operator`.
@@ -155,28 +168,40 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Recorded> {
 
 /// Appends, and returns the event's place in the feed.
 pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
-    insert(tx, tenant, event)
+    let [before, after] =
+        [event.before, event.after].map(|side| side.map(|value| text(value).map(Cow::Owned)));
+    insert(tx, tenant, event, (before.transpose()?, after.transpose()?))
 }
 
 /// Appends what happened to a user or team. What of it is never returned is not told.
-pub fn append_document(
-    tx: &Tx<'_>,
-    tenant: TenantId,
-    kind: Kind,
-    event: &Event<'_, Document>,
-) -> Result<i64> {
+pub fn append_document(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_, Stored>) -> Result<i64> {
     let schemas = attributes::schemas(tx, tenant)?;
-    let told = |document| told(document, schemas.of(kind));
-    let (before, after) = (event.before.map(told), event.after.map(told));
-    let told = Event {
-        before: before.as_deref(),
-        after: after.as_deref(),
-        ..*event
-    };
-    insert(tx, tenant, &told)
+    let [before, after] =
+        [event.before, event.after].map(|side| side.map(|stored| text_of(stored, &schemas)));
+    insert(tx, tenant, event, (before.transpose()?, after.transpose()?))
 }
 
-fn insert<T: Serialize>(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_, T>) -> Result<i64> {
+fn text_of<'a>(stored: &'a Stored, schemas: &Schemas) -> Result<Cow<'a, str>> {
+    match told(&stored.document, schemas.of(stored.kind)) {
+        // Nearly always: its text is there already.
+        Cow::Borrowed(document) => {
+            debug_assert_eq!(text(document)?, stored.text, "another document's text");
+            Ok(Cow::Borrowed(&stored.text))
+        }
+        Cow::Owned(told) => text(&told).map(Cow::Owned),
+    }
+}
+
+fn text(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).doing("writing an event")
+}
+
+fn insert<T>(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    event: &Event<'_, T>,
+    (before, after): (Option<Cow<'_, str>>, Option<Cow<'_, str>>),
+) -> Result<i64> {
     let seq = numbered(tx, Sequence::Event, |seq| {
         tx.conn
             .prepare_cached(
@@ -192,8 +217,8 @@ fn insert<T: Serialize>(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_, T>) -> 
                     event.kind,
                     event.subject,
                     event.object,
-                    event.before.map(Json),
-                    event.after.map(Json),
+                    before,
+                    after,
                 ])
             })
             .doing("recording an event")
@@ -309,8 +334,8 @@ pub struct Selection<'a> {
 /// Up to `limit` before the place `before`, newest first; `None` begins with the newest of all.
 ///
 /// Read in the order of an index, so that a page costs the same however many there are; only a kind of the events about
-/// one subject is sought among all of that subject's. What is selected by kind comes in the order of time; two events of
-/// one moment are told apart by their place.
+/// one subject is sought among all of that subject's, and the kinds that most events are of among all. What is selected by
+/// another kind comes in the order of time; two events of one moment are told apart by their place.
 pub fn before(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
@@ -328,19 +353,25 @@ pub fn before(
         );
         return rows(snapshot, &sql, (tenant, place, most));
     };
+    let noun = format!("{wanted}.");
+    let is_wanted = |kind: &&str| *kind == wanted || kind.starts_with(&noun);
+    if FREQUENT.iter().any(is_wanted) {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM event INDEXED BY event_tenant
+             WHERE tenant = ?1 AND (kind = ?2 OR (kind > ?2 || '.' AND kind < ?2 || '/')) AND seq < ?3
+             ORDER BY seq DESC LIMIT ?4"
+        );
+        return rows(snapshot, &sql, (tenant, wanted, place, most));
+    }
     // The index has a kind's events by time, and place alone would not bound the search in it.
     let sql = format!(
-        "SELECT {COLUMNS} FROM event
-         WHERE tenant = ?1 AND kind = ?2
+        "SELECT {COLUMNS} FROM event INDEXED BY event_kind
+         WHERE tenant = ?1 AND kind = ?2 AND {BY_KIND}
            AND (at, seq) < (coalesce((SELECT at FROM event WHERE tenant = ?1 AND seq = ?3), ?3), ?3)
          ORDER BY at DESC, seq DESC LIMIT ?4"
     );
-    let noun = format!("{wanted}.");
     let mut found = Vec::new();
-    for kind in KINDS
-        .iter()
-        .filter(|kind| **kind == wanted || kind.starts_with(&noun))
-    {
+    for kind in KINDS.iter().copied().filter(is_wanted) {
         found.extend(rows(snapshot, &sql, (tenant, kind, place, most))?);
     }
     found.sort_unstable_by_key(|event| Reverse((event.at, event.seq)));
@@ -358,7 +389,6 @@ fn rows(snapshot: &Snapshot<'_>, sql: &str, parameters: impl Params) -> Result<V
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::store::fixture::{at, fixture, tenant};
 
@@ -407,5 +437,72 @@ mod tests {
             [3]
         );
         assert!(read(3, 10).is_empty());
+    }
+
+    #[test]
+    fn the_kinds_without_an_index_are_those_that_the_schema_leaves_out() {
+        let left_out = FREQUENT
+            .map(|kind| format!("kind <> '{kind}'"))
+            .join(" AND ");
+        assert_eq!(BY_KIND.replace("event.", ""), left_out);
+        assert!(include_str!("../../schema.sql").contains(&left_out));
+    }
+
+    #[test]
+    fn each_selection_shows_its_own_the_newest_first_page_by_page() {
+        let fixture = fixture();
+        let tenant = fixture.tenant;
+        const SOME: [&str; 6] = [
+            "user.created",
+            "team.created",
+            "user.deleted",
+            "user.changed",
+            "role.assigned",
+            "role.created",
+        ];
+        for (second, kind) in SOME.iter().cycle().take(30).enumerate() {
+            let write = move |tx: &Tx<'_>| {
+                let event = Event {
+                    actor: "operator",
+                    kind,
+                    subject: "x",
+                    object: None,
+                    before: None,
+                    after: None,
+                };
+                append(tx, tenant, &event)
+            };
+            fixture.store.write(at(second as i64), write).unwrap();
+        }
+        for wanted in [
+            "user",
+            "user.created",
+            "user.deleted",
+            "team",
+            "role",
+            "role.created",
+            "token",
+        ] {
+            let (mut found, mut place) = (vec![], None);
+            loop {
+                let selection = Selection {
+                    kind: Some(wanted),
+                    about: None,
+                };
+                let page = fixture
+                    .store
+                    .read(|snapshot| before(snapshot, tenant, selection, place, 3))
+                    .unwrap();
+                let Some(last) = page.last() else { break };
+                place = Some(last.seq);
+                found.extend(page.into_iter().map(|event| event.seq));
+            }
+            let is_wanted = |seq: &i64| {
+                let kind = SOME[(*seq as usize - 1) % SOME.len()];
+                kind == wanted || kind.split('.').next() == Some(wanted)
+            };
+            let expected: Vec<i64> = (1..=30).rev().filter(is_wanted).collect();
+            assert_eq!(found, expected, "{wanted}");
+        }
     }
 }

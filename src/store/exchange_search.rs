@@ -15,12 +15,16 @@ use super::column::Millis;
 use super::exchanges::{self, Deed, Recorded};
 use super::{Snapshot, TenantId};
 use crate::error::{Doing, Result};
+use crate::id;
 
 /// Lines that one search looks at.
 const MOST_LINES: usize = 20_000;
 
 /// How many times as many a search for a subject's reads passes: their index has all that it decides by.
 const PASSED_FOR_ONE: usize = 5;
+
+/// Lines before and after its time among which one search looks for a request.
+const MOST_LINES_NEARBY: i64 = 50_000;
 
 /// Lines whose text one search for words looks at: all of each has to be read.
 const MOST_LINES_OF_TEXT: usize = 8_000;
@@ -128,6 +132,12 @@ fn within(
     if let Some(to) = filter.to {
         high = place(snapshot, tenant, to.as_millisecond() + SLACK_MILLIS)?;
     }
+    if let Some(id) = &filter.request_id {
+        let Some(seq) = of_request(snapshot, tenant, id)? else {
+            return Ok((vec![], End::Last));
+        };
+        (low, high) = (low.max(seq), high.min(seq + 1));
+    }
     match direction {
         Direction::Older(before) => high = high.min(before.unwrap_or(i64::MAX)),
         Direction::Newer(after) => low = low.max(after.saturating_add(1)),
@@ -222,9 +232,7 @@ fn beyond(
 /// Where the fewest lines have to be looked at, and the value that is looked for there.
 fn narrowest(filter: &Filter) -> (&'static [Source], Column) {
     let text = |text: &str| Column::Text(text.to_owned());
-    if let Some(id) = &filter.request_id {
-        (&[("exchange_request", "request_id = ?2")], text(id))
-    } else if let Some(id) = &filter.subject {
+    if let Some(id) = &filter.subject {
         let sources: &[Source] = match filter.deed {
             None => &[CHANGES_OF_ONE, READS_OF_ONE],
             Some(Deed::Read) => &[READS_OF_ONE],
@@ -296,6 +304,33 @@ fn mentions(row: &Row<'_>, words: Option<&str>, bytes: &mut usize) -> rusqlite::
     Ok(text.to_lowercase().contains(words))
 }
 
+/// The place of a request's line. Its id tells when it came, and there its line is, or nearby: after those of whatever was
+/// done with sooner.
+fn of_request(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<Option<i64>> {
+    let Some(came) = id::millis(id) else {
+        return Ok(None);
+    };
+    let middle = place(snapshot, tenant, came)?;
+    let find = |nearby: &str| {
+        snapshot
+            .conn
+            .prepare_cached(&format!(
+                "SELECT seq FROM (SELECT seq, at, request_id FROM exchange INDEXED BY exchange_tenant
+                                  WHERE tenant = ?1 AND {nearby} LIMIT ?5)
+                 WHERE at = ?3 AND request_id = ?4 LIMIT 1"
+            ))
+            .and_then(|mut statement| {
+                let values = (tenant, middle, came, id, MOST_LINES_NEARBY);
+                statement.query_row(values, |row| row.get(0)).optional()
+            })
+            .doing("finding a request in the provisioning log")
+    };
+    match find("seq >= ?2 ORDER BY seq")? {
+        Some(seq) => Ok(Some(seq)),
+        None => find("seq < ?2 ORDER BY seq DESC"),
+    }
+}
+
 /// The first place whose line came at `at` or later, all lines taken to be in the order of their times; one beyond the
 /// last where none did.
 fn place(snapshot: &Snapshot<'_>, tenant: TenantId, at: i64) -> Result<i64> {
@@ -335,6 +370,17 @@ mod tests {
     use crate::store::exchanges::Exchange;
     use crate::store::fixture::{Fixture, at, exchange, fixture, tenant};
 
+    /// Lines stand a little out of the order of their times.
+    fn came(n: i64) -> Timestamp {
+        at(30 * (n - n % 3 * 2))
+    }
+
+    fn request(n: i64) -> String {
+        let mut id = id::fresh(came(n)).unwrap();
+        id.replace_range(24.., &format!("{n:012}"));
+        id
+    }
+
     /// 60 lines of ours, every fifth of them behind one of another tenant, half a minute apart.
     fn log() -> (Fixture, Vec<Exchange>) {
         let fixture = fixture();
@@ -349,13 +395,12 @@ mod tests {
                 ("POST", "/scim/v2/.search"),
             ][n as usize % 5];
             let line = Exchange {
-                // Lines stand a little out of the order of their times.
-                at: at(30 * (n - n % 3 * 2)),
+                at: came(n),
                 method: method.to_owned(),
                 target: target.to_owned(),
                 status: if n % 7 == 0 { 409 } else { 200 },
                 subject: (n % 3 == 0).then(|| format!("id-{}", n % 6)),
-                request_id: format!("r{n}"),
+                request_id: request(n),
                 action: format!("did {n}"),
                 detail: (n % 7 == 0).then(|| "Taken by ANA".to_owned()),
                 request_body: (n % 11 == 0).then(|| "{\"userName\":\"ana\"}".to_owned()),
@@ -415,7 +460,7 @@ mod tests {
         vary(&|filter| filter.refused = filter.refused.map(|_| false));
         vary(&|filter| filter.deed = Some(Deed::Read));
         vary(&|filter| filter.subject = Some("id-3".to_owned()));
-        vary(&|filter| filter.request_id = Some("r21".to_owned()));
+        vary(&|filter| filter.request_id = Some(request(21)));
         vary(&|filter| filter.words = Some("ana".to_owned()));
         vary(&|filter| filter.from = Some(at(300)));
         vary(&|filter| filter.to = Some(at(1200)));

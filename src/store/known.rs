@@ -18,6 +18,7 @@ use super::tokens::{Bearer, TokenHash};
 use crate::access::roles::Rules;
 use crate::error::{Doing, Result};
 use crate::scim::declare::Schemas;
+use crate::scim::schema::Kind;
 use crate::settings::Settings;
 
 /// Most of a kind that a connection knows: where there are more, it begins anew.
@@ -35,6 +36,8 @@ pub(super) struct Known {
     pub(super) schemas: Shelf<TenantId, Arc<Schemas>>,
     pub(super) settings: Shelf<TenantId, Settings>,
     pub(super) unusual_since: Shelf<TenantId, Option<Timestamp>>,
+    /// Whether anything is archived: where nothing is, nobody comes back from there.
+    pub(super) archives: Shelf<(TenantId, Kind), bool>,
     /// The last number of each sequence that was given.
     pub(super) last: Shelf<Sequence, i64>,
     pub(super) rules: Shelf<TenantId, Arc<Rules>>,
@@ -51,17 +54,19 @@ impl Known {
             schemas,
             settings,
             unusual_since,
+            archives,
             last,
             rules,
             used,
         } = self;
-        bearers.borrow_mut().clear();
-        schemas.borrow_mut().clear();
-        settings.borrow_mut().clear();
-        unusual_since.borrow_mut().clear();
-        last.borrow_mut().clear();
-        rules.borrow_mut().clear();
-        used.borrow_mut().clear();
+        clear(bearers);
+        clear(schemas);
+        clear(settings);
+        clear(unusual_since);
+        clear(archives);
+        clear(last);
+        clear(rules);
+        clear(used);
     }
 
     /// Forgets it where others have committed since; asked inside a transaction, so that it stays true in it.
@@ -75,6 +80,11 @@ impl Known {
         }
         Ok(())
     }
+}
+
+/// Forgets those of one kind alone.
+pub(super) fn clear<K, T>(shelf: &Shelf<K, T>) {
+    shelf.borrow_mut().clear();
 }
 
 /// What is known under a key; else what `read` gives, which is known from then on.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Params, Row};
 
 use super::column::Millis;
+use super::events::BY_KIND;
 use super::{Snapshot, TenantId};
 use crate::error::{Doing, Result};
 use crate::scim::schema::Kind;
@@ -21,15 +22,25 @@ pub struct Milestone {
 
 /// The first user or group that was created.
 pub fn created(snapshot: &Snapshot<'_>, tenant: TenantId, kind: Kind) -> Result<Option<Milestone>> {
-    let event = match kind {
-        Kind::User => "user.created",
-        Kind::Group => "team.created",
+    // Users come first of all, so the first is found at the beginning of the feed.
+    let first = match kind {
+        Kind::User => {
+            "event INDEXED BY event_tenant WHERE tenant = ?1 AND kind = 'user.created' ORDER BY seq"
+                .to_owned()
+        }
+        Kind::Group => {
+            format!(
+                "event INDEXED BY event_kind WHERE tenant = ?1 AND kind = 'team.created' AND {BY_KIND} ORDER BY at, seq"
+            )
+        }
     };
     find(
         snapshot,
-        "SELECT at, subject, coalesce((SELECT display FROM resource WHERE id = subject AND tenant = ?1), subject)
-         FROM event WHERE tenant = ?1 AND kind = ?2 ORDER BY at, seq LIMIT 1",
-        (tenant, event),
+        &format!(
+            "SELECT at, subject, coalesce((SELECT display FROM resource WHERE id = subject AND tenant = ?1), subject)
+             FROM {first} LIMIT 1"
+        ),
+        [tenant],
     )
 }
 
@@ -65,11 +76,7 @@ pub fn role(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<Option<Mileston
     )
 }
 
-fn find(
-    snapshot: &Snapshot<'_>,
-    sql: &'static str,
-    params: impl Params,
-) -> Result<Option<Milestone>> {
+fn find(snapshot: &Snapshot<'_>, sql: &str, params: impl Params) -> Result<Option<Milestone>> {
     let from_row = |row: &Row<'_>| {
         Ok(Milestone {
             at: row.get::<_, Millis>(0)?.0,

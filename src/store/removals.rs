@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::column::Millis;
+use super::events::BY_KIND;
 use super::nesting::Above;
 use super::resources::{self, Stored};
 use super::{Snapshot, TenantId, Tx, known, teams};
@@ -51,9 +52,9 @@ pub fn recent(tx: &Tx<'_>, tenant: TenantId, kind: Kind, window: Duration) -> Re
         .prepare_cached(&format!(
             "SELECT count(DISTINCT event.subject),
                     count(DISTINCT iif(resource.row IS NOT NULL AND resource.deleted_at IS NULL, event.subject, NULL))
-             FROM event LEFT JOIN resource ON resource.id = event.subject AND resource.tenant = event.tenant
-             WHERE event.tenant = ?1 AND event.kind IN ({kinds}) AND event.at > ?2 AND event.actor LIKE 'token:%'
-               AND event.seq > coalesce((SELECT max(seq) FROM event WHERE tenant = ?1 AND kind = 'removals.usual'), 0)
+             FROM event INDEXED BY event_kind LEFT JOIN resource ON resource.id = event.subject AND resource.tenant = event.tenant
+             WHERE event.tenant = ?1 AND event.kind IN ({kinds}) AND {BY_KIND} AND event.at > ?2 AND event.actor LIKE 'token:%'
+               AND event.seq > coalesce((SELECT max(seq) FROM event WHERE tenant = ?1 AND kind = 'removals.usual' AND {BY_KIND}), 0)
                AND NOT (resource.row IS NOT NULL AND resource.deleted_at IS NULL AND resource.active IS NOT 0)"
         ))
         .and_then(|mut statement| {
@@ -79,7 +80,8 @@ pub fn deactivated(
         .prepare_cached(&format!(
             "SELECT {columns} FROM resource
              WHERE tenant = ?1 AND kind = 'User' AND active = 0
-               AND id IN (SELECT subject FROM event WHERE tenant = ?1 AND kind = 'user.deactivated' AND at >= ?2)
+               AND id IN (SELECT subject FROM event INDEXED BY event_kind
+                          WHERE tenant = ?1 AND kind = 'user.deactivated' AND {BY_KIND} AND at >= ?2)
              ORDER BY row"
         ))
         .and_then(|mut statement| {
@@ -101,15 +103,16 @@ pub struct Gap {
 pub fn gaps(snapshot: &Snapshot<'_>, tenant: TenantId, since: Timestamp) -> Result<Vec<Gap>> {
     let rows: Vec<(i64, i64)> = snapshot
         .conn
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT DISTINCT team.row, member.row
-             FROM event
+             FROM event INDEXED BY event_kind
              JOIN resource AS team ON team.id = event.subject AND team.tenant = event.tenant
              JOIN resource AS member ON member.id = event.object AND member.tenant = event.tenant
-             WHERE event.tenant = ? AND event.kind IN ('member.removed', 'subteam.removed') AND event.at >= ?
+             WHERE event.tenant = ? AND event.kind IN ('member.removed', 'subteam.removed') AND {BY_KIND}
+               AND event.at >= ?
                AND NOT EXISTS (SELECT 1 FROM team_member WHERE team = team.row AND member = member.row)
-             ORDER BY team.row, member.row",
-        )
+             ORDER BY team.row, member.row"
+        ))
         .and_then(|mut statement| {
             statement
                 .query_map((tenant, Millis(since)), |row| {

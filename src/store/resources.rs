@@ -10,9 +10,9 @@ use rusqlite::types::FromSqlError;
 use rusqlite::{OptionalExtension, Row, ffi, params};
 use serde_json::Value;
 
-use super::column::{Json, Millis};
+use super::column::Millis;
 use super::place::Start;
-use super::{Snapshot, TenantId, Tx, attributes, faults, search};
+use super::{Snapshot, TenantId, Tx, attributes, faults, known, search};
 use crate::access::roles::RoleId;
 use crate::error::{Doing, Error, Result};
 use crate::id;
@@ -38,6 +38,8 @@ pub struct Stored<D = Document> {
     pub last_modified: Timestamp,
     /// 1 at first, one more with each change.
     pub version: i64,
+    /// The document's JSON, as it lies in the file; of one that is text itself, nothing.
+    pub(super) text: String,
 }
 
 impl Stored<String> {
@@ -52,6 +54,7 @@ impl Stored<String> {
             created: self.created,
             last_modified: self.last_modified,
             version: self.version,
+            text: String::new(),
         })
     }
 }
@@ -103,15 +106,16 @@ pub(super) const COUNT: &str =
 pub(super) const COLUMNS: &str = "row, kind, id, document, created, last_modified, version";
 
 pub(super) fn from_row<D: FromText>(row: &Row<'_>) -> rusqlite::Result<Stored<D>> {
+    let text = row.get_ref(3)?.as_str()?;
     Ok(Stored {
         row: row.get(0)?,
         kind: row.get(1)?,
         id: row.get(2)?,
-        document: D::from_text(row.get_ref(3)?.as_str()?)
-            .map_err(|error| FromSqlError::Other(error.into()))?,
+        document: D::from_text(text).map_err(|error| FromSqlError::Other(error.into()))?,
         created: row.get::<_, Millis>(4)?.0,
         last_modified: row.get::<_, Millis>(5)?.0,
         version: row.get(6)?,
+        text: D::beside(text),
     })
 }
 
@@ -141,6 +145,10 @@ impl<'a> Columns<'a> {
             role_name: text("roleName"),
         })
     }
+}
+
+fn text(document: &Document) -> Result<String> {
+    serde_json::to_string(document).doing("writing a document")
 }
 
 /// Some clients send an empty externalId where they have none, which mustn't be unique.
@@ -173,11 +181,12 @@ pub fn insert_as(
         created: tx.now,
         last_modified: tx.now,
         version: 1,
+        text: String::new(),
     };
     insert_stored(tx, tenant, stored, role, None)
 }
 
-/// Inserts one as it is, live or archived, whose row number isn't known yet.
+/// Inserts one as it is, live or archived, whose row number and text aren't known yet.
 pub(super) fn insert_stored(
     tx: &Tx<'_>,
     tenant: TenantId,
@@ -185,6 +194,7 @@ pub(super) fn insert_stored(
     role: Option<RoleId>,
     deleted_at: Option<Millis>,
 ) -> Result<Stored> {
+    let text = text(&stored.document)?;
     let columns = Columns::of(stored.kind, &stored.document)?;
     let row = tx
         .conn
@@ -208,11 +218,13 @@ pub(super) fn insert_stored(
                 Millis(stored.last_modified),
                 stored.version,
                 deleted_at,
-                Json(&stored.document),
+                text,
             ])
         })
         .doing("inserting a resource")?;
-    if deleted_at.is_none() {
+    if deleted_at.is_some() {
+        known::clear(&tx.known.archives);
+    } else {
         tx.conn
             .prepare_cached(
                 "INSERT INTO tally (tenant, kind, block, live) VALUES (?, ?, ? >> 10, 1)
@@ -224,7 +236,11 @@ pub(super) fn insert_stored(
     let schemas = attributes::schemas(tx, tenant)?;
     let values = values(schemas.of(stored.kind), &stored.document);
     insert_values(tx, tenant, row, &values)?;
-    Ok(Stored { row, ..stored })
+    Ok(Stored {
+        row,
+        text,
+        ..stored
+    })
 }
 
 /// A live one by id.
@@ -322,6 +338,7 @@ pub(super) fn rewrite(
     document: Document,
     condition: &'static str,
 ) -> Result<Stored> {
+    let text = text(&document)?;
     let columns = Columns::of(stored.kind, &document)?;
     let last_modified = tx.now.max(stored.last_modified);
     let updated = if columns == Columns::of(stored.kind, &stored.document)? {
@@ -332,7 +349,7 @@ pub(super) fn rewrite(
                  WHERE tenant = ? AND row = ? AND {condition}"
             ))
             .and_then(|mut statement| {
-                statement.execute((Millis(last_modified), Json(&document), tenant, stored.row))
+                statement.execute((Millis(last_modified), &text, tenant, stored.row))
             })
     } else {
         tx.conn
@@ -344,7 +361,7 @@ pub(super) fn rewrite(
             .and_then(|mut statement| {
                 let values = params![
                     Millis(last_modified),
-                    Json(&document),
+                    text,
                     columns.name_key,
                     columns.display,
                     columns.external_id,
@@ -373,6 +390,7 @@ pub(super) fn rewrite(
     }
     Ok(Stored {
         document,
+        text,
         version,
         last_modified,
         id: stored.id.clone(),
@@ -390,6 +408,7 @@ pub(super) fn version(tx: &Tx<'_>, tenant: TenantId, row: i64) -> Result<i64> {
 
 /// Marks as deleted: gone from every other function here, its names free.
 pub fn delete(tx: &Tx<'_>, tenant: TenantId, stored: &Stored) -> Result<()> {
+    known::clear(&tx.known.archives);
     tx.conn
         .prepare_cached("UPDATE resource SET deleted_at = ? WHERE tenant = ? AND row = ? AND deleted_at IS NULL")
         .and_then(|mut statement| statement.execute((Millis(tx.now), tenant, stored.row)))

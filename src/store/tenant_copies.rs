@@ -292,6 +292,7 @@ pub fn insert_resource(
         created: time(resource.created)?,
         last_modified: time(resource.last_modified)?,
         version: resource.version,
+        text: String::new(),
     };
     let deleted_at = resource.deleted_at.map(time).transpose()?;
     let mut role = None;

@@ -93,6 +93,7 @@ fn an_update_is_found_by_its_new_values_alone() {
         .write(at(5), move |tx| update(tx, tenant, &before, changed_to))
         .unwrap();
     let expected = Stored {
+        text: serde_json::to_string(&changed).unwrap(),
         document: changed,
         version: 2,
         last_modified: at(5),

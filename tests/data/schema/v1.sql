@@ -216,7 +216,7 @@ CREATE TABLE exchange (
     token         INTEGER NOT NULL,  -- token.id that was shown
     at            INTEGER NOT NULL,
     address       TEXT    NOT NULL,  -- the client's
-    request_id    TEXT    NOT NULL,  -- as in the answer's header and in the server's own log
+    request_id    TEXT    NOT NULL,  -- as in the answer's header and in the server's own log; a UUID v7 made at that time
     method        TEXT    NOT NULL,
     target        TEXT    NOT NULL,  -- path and query
     deed          TEXT    NOT NULL CHECK (deed = 'create' OR deed = 'change' OR deed = 'delete' OR deed = 'read'),
@@ -244,13 +244,13 @@ CREATE TABLE event (
     before  TEXT,             -- JSON, NULL where there was nothing
     after   TEXT              -- JSON, NULL where there is nothing now
 ) STRICT;
-INSERT INTO tenant VALUES (1, 'acme', 'acme', 1796084739822, NULL, 5, 'accept', 'revive', 30, 20, 25, 90, 0, 1, NULL, '[]');
-INSERT INTO token VALUES (1, 1, 'scim', 'SCIM', 'rcs_c877fd', X'7A60F5C448F9B88D5A7564927F3AEADFE02411B423B2908B1F0984A4E2F8AC50', 1796084739864, NULL, NULL, '', NULL, 1796084739972, 1796084739972, '127.0.0.1');
-INSERT INTO token VALUES (2, 1, 'api', 'SCIM', 'rca_77aa4d', X'30EB61871F535B4B90F6926858ECFD51C48A2C98251AB586285034AD7BC1BC1F', 1796084739968, NULL, NULL, 'read', NULL, NULL, NULL, NULL);
-INSERT INTO account VALUES (1, 1, 'admin@example.org', 'admin@example.org', '$argon2id$v=19$m=19456,t=2,p=1$KjeWWf25j+KYJMNnnVL3Iw$aFXQQ3QLyCxSiMTmWP6mLLf0sHVQEnwS2A9I2UcxDUY', 1796084739912, 1796084740031, 0);
-INSERT INTO session VALUES (1, 1, 1, NULL, X'7CB0A2E489165A779D42AD88B38FA5202A8F4AFF32EA56FE0CB6897B4FB40771', 1796084740031, 1796084740031, 'password', 1796084740031, '127.0.0.1', '', NULL);
-INSERT INTO session VALUES (2, 1, NULL, 1, X'05E74FEA25A82FEDDF3B124928A2242FEE44EC4B7FED595A2A7046CC3946538D', 1796084740091, 1796084740091, 'password', 1796084740091, '127.0.0.1', '', NULL);
-INSERT INTO link VALUES (X'A6FDC2AF07EB0568FF21E37860D35DB86106DB52A786C846B78EA4C5302F8689', NULL, NULL, NULL, 1796086539817);
+INSERT INTO tenant VALUES (1, 'acme', 'acme', 1796095451062, NULL, 5, 'accept', 'revive', 30, 20, 25, 90, 0, 1, NULL, '[]');
+INSERT INTO token VALUES (1, 1, 'scim', 'SCIM', 'rcs_5f2694', X'6B160298E0B578C5378189FD2A822DDB54DBC81690E592DE92514DC08619F06A', 1796095451105, NULL, NULL, '', NULL, 1796095451213, 1796095451213, '127.0.0.1');
+INSERT INTO token VALUES (2, 1, 'api', 'SCIM', 'rca_e497f5', X'20EC33244BBD5DB330674B581853B3A00433775D29E3FA6F3AF55CCFA1DB550D', 1796095451208, NULL, NULL, 'read', NULL, NULL, NULL, NULL);
+INSERT INTO account VALUES (1, 1, 'admin@example.org', 'admin@example.org', '$argon2id$v=19$m=19456,t=2,p=1$WLNApKI65dJF/1kwt+W3hA$QDpih/u74ZGLsDf1bujVXSH5IjxJecduqYX5LU9om4o', 1796095451152, 1796095451268, 0);
+INSERT INTO session VALUES (1, 1, 1, NULL, X'CA8C43BA9C18A7958321235F67CCC27CC835747CE550D771B44933DC2C8B3130', 1796095451268, 1796095451268, 'password', 1796095451268, '127.0.0.1', '', NULL);
+INSERT INTO session VALUES (2, 1, NULL, 1, X'2EA2F35E3A7A14BD0F1EB98D8D72C8BEE20570A72B928A05E278B04D41C55F82', 1796095451329, 1796095451329, 'password', 1796095451329, '127.0.0.1', '', NULL);
+INSERT INTO link VALUES (X'CD435C07E77E0044A34CF2F3477F44DB736D4575057A3B027FB20BA5FDCDCB93', NULL, NULL, NULL, 1796097251057);
 INSERT INTO role VALUES (1, 1, 'Admin', 1, 1);
 INSERT INTO role VALUES (2, 1, 'Billing admin', 2, 0);
 INSERT INTO role VALUES (3, 1, 'Team lead', 3, 0);
@@ -263,54 +263,54 @@ INSERT INTO role_value VALUES (1, 'Member', 5);
 INSERT INTO role_value VALUES (1, 'Responder', 4);
 INSERT INTO role_value VALUES (1, 'Team lead', 3);
 INSERT INTO role_group VALUES (1, 'sre', 'SRE', 3);
-INSERT INTO resource VALUES (1, 1, 'User', '01a22efe-2f84-7000-bcfe-c903304327cd', 'ana@example.org', 'ana@example.org', 'a', 1, 'Boss', 1, 1796084739972, 1796084739972, 3, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
-INSERT INTO resource VALUES (2, 1, 'User', '01a22efe-2faa-7000-890b-c2d568ab8296', 'bob@example.org', 'bob@example.org', NULL, 1, NULL, 3, 1796084740010, 1796084740010, 2, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
-INSERT INTO resource VALUES (3, 1, 'User', '01a22efe-2fac-7000-9845-93b8d7edf8ac', 'gone@example.org', 'gone@example.org', NULL, 1, NULL, 3, 1796084740012, 1796084740012, 3, 1796084740018, '{"active":true,"userName":"gone@example.org"}');
-INSERT INTO resource VALUES (4, 1, 'Group', '01a22efe-2fad-7000-97c7-7e58550abb41', 'sre', 'SRE', NULL, NULL, NULL, NULL, 1796084740013, 1796084740018, 4, NULL, '{"displayName":"SRE"}');
-INSERT INTO resource VALUES (5, 1, 'Group', '01a22efe-2faf-7000-8790-8ebc8ee8f981', 'everybody', 'Everybody', NULL, NULL, NULL, NULL, 1796084740015, 1796084740015, 2, NULL, '{"displayName":"Everybody"}');
-INSERT INTO password VALUES (1, 1, '$argon2id$v=19$m=19456,t=2,p=1$LAaaJjSGUoeurZkLErBTWQ$B1Zc0ADragHiMLgKPmA4w84S79UupWF+O4yq0aq8+bQ', 1796084739972);
+INSERT INTO resource VALUES (1, 1, 'User', '01a22fa1-a04d-7000-a340-11ea4350f2fd', 'ana@example.org', 'ana@example.org', 'a', 1, 'Boss', 1, 1796095451213, 1796095451213, 3, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
+INSERT INTO resource VALUES (2, 1, 'User', '01a22fa1-a06d-7000-82c9-84fedaf19a90', 'bob@example.org', 'bob@example.org', NULL, 1, NULL, 3, 1796095451245, 1796095451245, 2, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
+INSERT INTO resource VALUES (3, 1, 'User', '01a22fa1-a06f-7000-a2de-078462e5c08c', 'gone@example.org', 'gone@example.org', NULL, 1, NULL, 3, 1796095451247, 1796095451247, 3, 1796095451255, '{"active":true,"userName":"gone@example.org"}');
+INSERT INTO resource VALUES (4, 1, 'Group', '01a22fa1-a071-7000-8378-7408c26b2f11', 'sre', 'SRE', NULL, NULL, NULL, NULL, 1796095451249, 1796095451255, 4, NULL, '{"displayName":"SRE"}');
+INSERT INTO resource VALUES (5, 1, 'Group', '01a22fa1-a073-7000-9d6a-917f9e4403aa', 'everybody', 'Everybody', NULL, NULL, NULL, NULL, 1796095451251, 1796095451251, 2, NULL, '{"displayName":"Everybody"}');
+INSERT INTO password VALUES (1, 1, '$argon2id$v=19$m=19456,t=2,p=1$UlNIrPgnN9PE+CQYVObRXA$rx1Bgw+jf+Mbp/k7pKv3S8VxYYrOJWIFV3nt3LYZ31U', 1796095451213);
 INSERT INTO tally VALUES (1, 'Group', 0, 2);
 INSERT INTO tally VALUES (1, 'User', 0, 2);
-INSERT INTO cursor_key VALUES (1, X'06BE8260983EF5CDDAE2C4B40A8240529324FB9E81E484C3C2D90DAFCA45330C');
+INSERT INTO cursor_key VALUES (1, X'7E8BCB33C40F0E35BF1F2A716D2601D93F92196343666323318380847000705E');
 INSERT INTO resource_value VALUES (1, 'emails.value', 'ana@example.org', 1);
-INSERT INTO team_member VALUES (4, 1, 0, 1796084740013);
-INSERT INTO team_member VALUES (4, 2, 0, 1796084740017);
-INSERT INTO team_member VALUES (4, 3, 0, 1796084740013);
-INSERT INTO team_member VALUES (5, 4, 1, 1796084740015);
-INSERT INTO exchange VALUES (1, 1, 1, 1796084739972, '127.0.0.1', '01a22efe-2f84-7bd7-9763-554071e1262e', 'POST', '/scim/v2/Users', 'create', 'created user ana@example.org', '01a22efe-2f84-7000-bcfe-c903304327cd', 201, 8, 10, NULL, NULL, 35465, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (2, 1, 1, 1796084740010, '127.0.0.1', '01a22efe-2faa-72b0-9b74-28aef3769c05', 'POST', '/scim/v2/Users', 'create', 'created user bob@example.org', '01a22efe-2faa-7000-890b-c2d568ab8296', 201, 11, 12, NULL, NULL, 1135, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (3, 1, 1, 1796084740012, '127.0.0.1', '01a22efe-2fac-721e-9a15-cb6aef0a8779', 'POST', '/scim/v2/Users', 'create', 'created user gone@example.org', '01a22efe-2fac-7000-9845-93b8d7edf8ac', 201, 13, 14, NULL, NULL, 587, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (4, 1, 1, 1796084740013, '127.0.0.1', '01a22efe-2fad-75df-a048-c29a786f97b7', 'POST', '/scim/v2/Groups', 'create', 'created team SRE with 2 members', '01a22efe-2fad-7000-97c7-7e58550abb41', 201, 15, 18, NULL, NULL, 1228, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (5, 1, 1, 1796084740015, '127.0.0.1', '01a22efe-2faf-747c-af99-474eebf8d673', 'POST', '/scim/v2/Groups', 'create', 'created team Everybody with 1 member', '01a22efe-2faf-7000-8790-8ebc8ee8f981', 201, 19, 20, NULL, NULL, 1102, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (6, 1, 1, 1796084740017, '127.0.0.1', '01a22efe-2fb1-7159-9340-e97effb20c2e', 'PATCH', '/scim/v2/Groups/01a22efe-2fad-7000-97c7-7e58550abb41', 'change', 'added 1 member to team SRE', '01a22efe-2fad-7000-97c7-7e58550abb41', 204, 21, 22, NULL, NULL, 1026, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (7, 1, 1, 1796084740018, '127.0.0.1', '01a22efe-2fb2-7beb-af3d-190f31714ee5', 'DELETE', '/scim/v2/Users/01a22efe-2fac-7000-9845-93b8d7edf8ac', 'delete', 'deleted user gone@example.org', '01a22efe-2fac-7000-9845-93b8d7edf8ac', 204, 23, 24, NULL, NULL, 840, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (8, 1, 1, 1796084740020, '127.0.0.1', '01a22efe-2fb4-729f-9fde-639477a3b8cd', 'POST', '/scim/v2/Users', 'create', 'refused to create a user', NULL, 409, NULL, NULL, 'uniqueness', 'userName "ana@example.org" belongs to another User already', 506, '[]', '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ana@example.org"}', '{"detail":"userName \"ana@example.org\" belongs to another User already","schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"scimType":"uniqueness","status":"409"}');
-INSERT INTO event VALUES (1, 1, 1796084739822, 'operator', 'tenant.created', 'acme', NULL, NULL, '{"name":"acme"}');
-INSERT INTO event VALUES (2, 1, 1796084739864, 'operator', 'token.created', '1', NULL, NULL, '{"expires":null,"for":"scim","name":"SCIM","prefix":"rcs_c877fd","scopes":[]}');
-INSERT INTO event VALUES (3, 1, 1796084739874, 'operator', 'setting.changed', 'password_sign_in', NULL, 'false', 'true');
-INSERT INTO event VALUES (4, 1, 1796084739912, 'operator', 'account.created', '1', NULL, NULL, '{"email":"admin@example.org"}');
-INSERT INTO event VALUES (5, 1, 1796084739920, 'operator', 'role.mapped', 'Boss', NULL, NULL, '{"by":"value","role":"Admin"}');
-INSERT INTO event VALUES (6, 1, 1796084739929, 'operator', 'role.mapped', 'SRE', NULL, NULL, '{"by":"group","role":"Team lead"}');
-INSERT INTO event VALUES (7, 1, 1796084739968, 'operator', 'token.created', '2', NULL, NULL, '{"expires":null,"for":"api","name":"SCIM","prefix":"rca_77aa4d","scopes":["read"]}');
-INSERT INTO event VALUES (8, 1, 1796084739972, 'token:1', 'user.created', '01a22efe-2f84-7000-bcfe-c903304327cd', NULL, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
-INSERT INTO event VALUES (9, 1, 1796084739972, 'token:1', 'role.assigned', '01a22efe-2f84-7000-bcfe-c903304327cd', NULL, NULL, '{"role":"Admin"}');
-INSERT INTO event VALUES (10, 1, 1796084739972, 'token:1', 'user.password_changed', '01a22efe-2f84-7000-bcfe-c903304327cd', NULL, NULL, '{"password":"set"}');
-INSERT INTO event VALUES (11, 1, 1796084740010, 'token:1', 'user.created', '01a22efe-2faa-7000-890b-c2d568ab8296', NULL, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
-INSERT INTO event VALUES (12, 1, 1796084740010, 'token:1', 'role.assigned', '01a22efe-2faa-7000-890b-c2d568ab8296', NULL, NULL, '{"role":"Member"}');
-INSERT INTO event VALUES (13, 1, 1796084740012, 'token:1', 'user.created', '01a22efe-2fac-7000-9845-93b8d7edf8ac', NULL, NULL, '{"active":true,"userName":"gone@example.org"}');
-INSERT INTO event VALUES (14, 1, 1796084740012, 'token:1', 'role.assigned', '01a22efe-2fac-7000-9845-93b8d7edf8ac', NULL, NULL, '{"role":"Member"}');
-INSERT INTO event VALUES (15, 1, 1796084740013, 'token:1', 'team.created', '01a22efe-2fad-7000-97c7-7e58550abb41', NULL, NULL, '{"displayName":"SRE"}');
-INSERT INTO event VALUES (16, 1, 1796084740013, 'token:1', 'member.added', '01a22efe-2fad-7000-97c7-7e58550abb41', '01a22efe-2f84-7000-bcfe-c903304327cd', NULL, NULL);
-INSERT INTO event VALUES (17, 1, 1796084740013, 'token:1', 'member.added', '01a22efe-2fad-7000-97c7-7e58550abb41', '01a22efe-2fac-7000-9845-93b8d7edf8ac', NULL, NULL);
-INSERT INTO event VALUES (18, 1, 1796084740013, 'token:1', 'role.assigned', '01a22efe-2fac-7000-9845-93b8d7edf8ac', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
-INSERT INTO event VALUES (19, 1, 1796084740015, 'token:1', 'team.created', '01a22efe-2faf-7000-8790-8ebc8ee8f981', NULL, NULL, '{"displayName":"Everybody"}');
-INSERT INTO event VALUES (20, 1, 1796084740015, 'token:1', 'subteam.added', '01a22efe-2faf-7000-8790-8ebc8ee8f981', '01a22efe-2fad-7000-97c7-7e58550abb41', NULL, NULL);
-INSERT INTO event VALUES (21, 1, 1796084740017, 'token:1', 'member.added', '01a22efe-2fad-7000-97c7-7e58550abb41', '01a22efe-2faa-7000-890b-c2d568ab8296', NULL, NULL);
-INSERT INTO event VALUES (22, 1, 1796084740017, 'token:1', 'role.assigned', '01a22efe-2faa-7000-890b-c2d568ab8296', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
-INSERT INTO event VALUES (23, 1, 1796084740018, 'token:1', 'member.removed', '01a22efe-2fad-7000-97c7-7e58550abb41', '01a22efe-2fac-7000-9845-93b8d7edf8ac', NULL, NULL);
-INSERT INTO event VALUES (24, 1, 1796084740018, 'token:1', 'user.deleted', '01a22efe-2fac-7000-9845-93b8d7edf8ac', NULL, '{"active":true,"userName":"gone@example.org"}', NULL);
-INSERT INTO event VALUES (25, 1, 1796084740031, 'account:1', 'account.signed_in', '1', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
-INSERT INTO event VALUES (26, 1, 1796084740091, 'person:01a22efe-2f84-7000-bcfe-c903304327cd', 'user.signed_in', '01a22efe-2f84-7000-bcfe-c903304327cd', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
+INSERT INTO team_member VALUES (4, 1, 0, 1796095451249);
+INSERT INTO team_member VALUES (4, 2, 0, 1796095451253);
+INSERT INTO team_member VALUES (4, 3, 0, 1796095451249);
+INSERT INTO team_member VALUES (5, 4, 1, 1796095451251);
+INSERT INTO exchange VALUES (1, 1, 1, 1796095451213, '127.0.0.1', '01a22fa1-a04d-7079-9015-87699faf686e', 'POST', '/scim/v2/Users', 'create', 'created user ana@example.org', '01a22fa1-a04d-7000-a340-11ea4350f2fd', 201, 8, 10, NULL, NULL, 30924, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (2, 1, 1, 1796095451245, '127.0.0.1', '01a22fa1-a06d-7a3d-8286-b8a61bc6be3d', 'POST', '/scim/v2/Users', 'create', 'created user bob@example.org', '01a22fa1-a06d-7000-82c9-84fedaf19a90', 201, 11, 12, NULL, NULL, 985, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (3, 1, 1, 1796095451247, '127.0.0.1', '01a22fa1-a06f-7878-b81b-95a1e122f43e', 'POST', '/scim/v2/Users', 'create', 'created user gone@example.org', '01a22fa1-a06f-7000-a2de-078462e5c08c', 201, 13, 14, NULL, NULL, 757, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (4, 1, 1, 1796095451249, '127.0.0.1', '01a22fa1-a071-70bc-8b2a-05ac32789224', 'POST', '/scim/v2/Groups', 'create', 'created team SRE with 2 members', '01a22fa1-a071-7000-8378-7408c26b2f11', 201, 15, 18, NULL, NULL, 1660, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (5, 1, 1, 1796095451251, '127.0.0.1', '01a22fa1-a073-79ac-ab42-20f5a3bd999b', 'POST', '/scim/v2/Groups', 'create', 'created team Everybody with 1 member', '01a22fa1-a073-7000-9d6a-917f9e4403aa', 201, 19, 20, NULL, NULL, 1543, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (6, 1, 1, 1796095451253, '127.0.0.1', '01a22fa1-a075-7f67-aa23-aab456e8a43a', 'PATCH', '/scim/v2/Groups/01a22fa1-a071-7000-8378-7408c26b2f11', 'change', 'added 1 member to team SRE', '01a22fa1-a071-7000-8378-7408c26b2f11', 204, 21, 22, NULL, NULL, 1000, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (7, 1, 1, 1796095451255, '127.0.0.1', '01a22fa1-a077-784c-8e75-6b38289bfdc5', 'DELETE', '/scim/v2/Users/01a22fa1-a06f-7000-a2de-078462e5c08c', 'delete', 'deleted user gone@example.org', '01a22fa1-a06f-7000-a2de-078462e5c08c', 204, 23, 24, NULL, NULL, 924, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (8, 1, 1, 1796095451257, '127.0.0.1', '01a22fa1-a079-711c-9da8-c7419a5991ab', 'POST', '/scim/v2/Users', 'create', 'refused to create a user', NULL, 409, NULL, NULL, 'uniqueness', 'userName "ana@example.org" belongs to another User already', 676, '[]', '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ana@example.org"}', '{"detail":"userName \"ana@example.org\" belongs to another User already","schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"scimType":"uniqueness","status":"409"}');
+INSERT INTO event VALUES (1, 1, 1796095451062, 'operator', 'tenant.created', 'acme', NULL, NULL, '{"name":"acme"}');
+INSERT INTO event VALUES (2, 1, 1796095451105, 'operator', 'token.created', '1', NULL, NULL, '{"expires":null,"for":"scim","name":"SCIM","prefix":"rcs_5f2694","scopes":[]}');
+INSERT INTO event VALUES (3, 1, 1796095451114, 'operator', 'setting.changed', 'password_sign_in', NULL, 'false', 'true');
+INSERT INTO event VALUES (4, 1, 1796095451152, 'operator', 'account.created', '1', NULL, NULL, '{"email":"admin@example.org"}');
+INSERT INTO event VALUES (5, 1, 1796095451161, 'operator', 'role.mapped', 'Boss', NULL, NULL, '{"by":"value","role":"Admin"}');
+INSERT INTO event VALUES (6, 1, 1796095451169, 'operator', 'role.mapped', 'SRE', NULL, NULL, '{"by":"group","role":"Team lead"}');
+INSERT INTO event VALUES (7, 1, 1796095451208, 'operator', 'token.created', '2', NULL, NULL, '{"expires":null,"for":"api","name":"SCIM","prefix":"rca_e497f5","scopes":["read"]}');
+INSERT INTO event VALUES (8, 1, 1796095451213, 'token:1', 'user.created', '01a22fa1-a04d-7000-a340-11ea4350f2fd', NULL, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
+INSERT INTO event VALUES (9, 1, 1796095451213, 'token:1', 'role.assigned', '01a22fa1-a04d-7000-a340-11ea4350f2fd', NULL, NULL, '{"role":"Admin"}');
+INSERT INTO event VALUES (10, 1, 1796095451213, 'token:1', 'user.password_changed', '01a22fa1-a04d-7000-a340-11ea4350f2fd', NULL, NULL, '{"password":"set"}');
+INSERT INTO event VALUES (11, 1, 1796095451245, 'token:1', 'user.created', '01a22fa1-a06d-7000-82c9-84fedaf19a90', NULL, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
+INSERT INTO event VALUES (12, 1, 1796095451245, 'token:1', 'role.assigned', '01a22fa1-a06d-7000-82c9-84fedaf19a90', NULL, NULL, '{"role":"Member"}');
+INSERT INTO event VALUES (13, 1, 1796095451247, 'token:1', 'user.created', '01a22fa1-a06f-7000-a2de-078462e5c08c', NULL, NULL, '{"active":true,"userName":"gone@example.org"}');
+INSERT INTO event VALUES (14, 1, 1796095451247, 'token:1', 'role.assigned', '01a22fa1-a06f-7000-a2de-078462e5c08c', NULL, NULL, '{"role":"Member"}');
+INSERT INTO event VALUES (15, 1, 1796095451249, 'token:1', 'team.created', '01a22fa1-a071-7000-8378-7408c26b2f11', NULL, NULL, '{"displayName":"SRE"}');
+INSERT INTO event VALUES (16, 1, 1796095451249, 'token:1', 'member.added', '01a22fa1-a071-7000-8378-7408c26b2f11', '01a22fa1-a04d-7000-a340-11ea4350f2fd', NULL, NULL);
+INSERT INTO event VALUES (17, 1, 1796095451249, 'token:1', 'member.added', '01a22fa1-a071-7000-8378-7408c26b2f11', '01a22fa1-a06f-7000-a2de-078462e5c08c', NULL, NULL);
+INSERT INTO event VALUES (18, 1, 1796095451249, 'token:1', 'role.assigned', '01a22fa1-a06f-7000-a2de-078462e5c08c', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
+INSERT INTO event VALUES (19, 1, 1796095451251, 'token:1', 'team.created', '01a22fa1-a073-7000-9d6a-917f9e4403aa', NULL, NULL, '{"displayName":"Everybody"}');
+INSERT INTO event VALUES (20, 1, 1796095451251, 'token:1', 'subteam.added', '01a22fa1-a073-7000-9d6a-917f9e4403aa', '01a22fa1-a071-7000-8378-7408c26b2f11', NULL, NULL);
+INSERT INTO event VALUES (21, 1, 1796095451253, 'token:1', 'member.added', '01a22fa1-a071-7000-8378-7408c26b2f11', '01a22fa1-a06d-7000-82c9-84fedaf19a90', NULL, NULL);
+INSERT INTO event VALUES (22, 1, 1796095451253, 'token:1', 'role.assigned', '01a22fa1-a06d-7000-82c9-84fedaf19a90', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
+INSERT INTO event VALUES (23, 1, 1796095451255, 'token:1', 'member.removed', '01a22fa1-a071-7000-8378-7408c26b2f11', '01a22fa1-a06f-7000-a2de-078462e5c08c', NULL, NULL);
+INSERT INTO event VALUES (24, 1, 1796095451255, 'token:1', 'user.deleted', '01a22fa1-a06f-7000-a2de-078462e5c08c', NULL, '{"active":true,"userName":"gone@example.org"}', NULL);
+INSERT INTO event VALUES (25, 1, 1796095451268, 'account:1', 'account.signed_in', '1', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
+INSERT INTO event VALUES (26, 1, 1796095451329, 'person:01a22fa1-a04d-7000-a340-11ea4350f2fd', 'user.signed_in', '01a22fa1-a04d-7000-a340-11ea4350f2fd', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
 INSERT INTO sqlite_sequence VALUES ('tenant', 1);
 INSERT INTO sqlite_sequence VALUES ('role', 5);
 INSERT INTO sqlite_sequence VALUES ('token', 2);
@@ -366,17 +366,17 @@ CREATE INDEX team_resource_team ON team_resource (team, id);
 CREATE INDEX exchange_tenant ON exchange (tenant, seq, subject);
 CREATE INDEX exchange_deed ON exchange (tenant, deed, seq) WHERE deed <> 'read';
 CREATE INDEX exchange_refused ON exchange (tenant, seq, at, status, deed) WHERE status >= 400;
-CREATE INDEX exchange_request ON exchange (tenant, request_id, seq);
 CREATE INDEX exchange_subject ON exchange (tenant, subject, seq) WHERE subject IS NOT NULL AND deed <> 'read';
 CREATE TRIGGER exchange_goes AFTER DELETE ON exchange WHEN old.seq > coalesce((SELECT max(seq) FROM exchange), 0) BEGIN
     INSERT INTO sqlite_sequence (name, seq)
         SELECT 'exchange', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'exchange');
     UPDATE sqlite_sequence SET seq = max(seq, old.seq) WHERE name = 'exchange';
 END;
-CREATE INDEX event_tenant ON event (tenant, seq);
+CREATE INDEX event_tenant ON event (tenant, seq, kind);
 CREATE INDEX event_subject ON event (tenant, subject, seq);
 CREATE INDEX event_object ON event (tenant, object, seq) WHERE object IS NOT NULL;
-CREATE INDEX event_kind ON event (tenant, kind, at);
+CREATE INDEX event_kind ON event (tenant, kind, at)
+    WHERE kind <> 'user.created' AND kind <> 'user.changed' AND kind <> 'role.assigned' AND kind <> 'member.added';
 CREATE TRIGGER event_goes AFTER DELETE ON event WHEN old.seq > coalesce((SELECT max(seq) FROM event), 0) BEGIN
     INSERT INTO sqlite_sequence (name, seq)
         SELECT 'event', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'event');
