@@ -12,18 +12,19 @@
 //! bounded: who finds many there waits for a moment, so that readers don't outrun the log, and what doesn't fit after all is
 //! counted and dropped.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+pub use self::queue::BATCH_SIZES;
+use self::queue::{PATIENCE, Queue};
 use super::exchanges::{self, Exchange};
 use super::faults::{self, Anchor};
 use super::transaction::{self, Transaction};
@@ -32,25 +33,7 @@ use super::{Known, Tx};
 use crate::error::{Doing, Error, Result};
 use crate::scim::ScimError;
 
-/// Changes in one transaction at most: the first one mustn't wait long for the last.
-const MAX_CHANGES: usize = 256;
-/// What transactions are counted by: how many changes they hold at most.
-pub const BATCH_SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, MAX_CHANGES];
-/// Exchanges in one transaction at most, for the same reason.
-const MAX_EXCHANGES: usize = 512;
-/// Exchanges that come along with changes at most: whoever waits for a change is not to wait for the log of everybody's
-/// reads. With eight clients that read as fast as they can, 512 made a PATCH take 37 ms.
-const MAX_EXCHANGES_ALONG: usize = 64;
-/// Exchanges that may wait; a body of 1 KB each makes it 4 MiB.
-const MAX_WAITING_EXCHANGES: usize = 4096;
-/// From here on each one that is added waits before that: where readers are faster than the log, it slows them, and misses
-/// none of them.
-const CROWDED_EXCHANGES: usize = 1024;
-/// For how long, unless there are fewer before. The thread takes some every few milliseconds. While the disk stands still it
-/// doesn't; then the rest of the queue fills, and nobody waits any more.
-const PATIENCE: Duration = Duration::from_millis(5);
-/// How long exchanges wait for a change to come along with when nothing else is going on.
-const EXCHANGE_DELAY: Duration = Duration::from_millis(20);
+mod queue;
 
 /// From here on the WAL is large, in bytes; SQLite by itself begins it anew at a quarter of it.
 const LARGE_WAL_BYTES: u64 = 256 * 1024 * 1024;
@@ -76,110 +59,6 @@ struct Change {
     /// Whether it may be run again where what it did was rolled back.
     repeats: bool,
     lost: Lost,
-}
-
-/// What waits for the writer.
-#[derive(Default)]
-struct Waiting {
-    changes: VecDeque<Change>,
-    exchanges: VecDeque<Exchange>,
-    closing: bool,
-}
-
-impl Waiting {
-    fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.exchanges.is_empty() && !self.closing
-    }
-
-    /// So many exchanges that one more has to wait.
-    fn is_crowded(&self) -> bool {
-        (CROWDED_EXCHANGES..MAX_WAITING_EXCHANGES).contains(&self.exchanges.len())
-    }
-
-    /// Only exchanges, and few enough to wait for more.
-    fn can_wait(&self) -> bool {
-        self.changes.is_empty() && self.exchanges.len() < MAX_EXCHANGES && !self.closing
-    }
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    arrived: Condvar,
-    /// Exchanges were taken where they were many.
-    drained: Condvar,
-    dropped_exchanges: AtomicU64,
-    batches: [AtomicU64; BATCH_SIZES.len()],
-    changes: AtomicU64,
-    lost: AtomicU64,
-    commits: Mutex<Commits>,
-    committed: Condvar,
-}
-
-#[derive(Default)]
-struct Commits {
-    /// Those that changed something.
-    count: u64,
-    /// How many wait for the next one: to wake nobody is a system call, too.
-    awaited: usize,
-}
-
-impl Queue {
-    /// A panic while the lock is held is impossible but for a lack of memory, and leaves the queue whole.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count_commit(&self, changes: usize) {
-        let size = BATCH_SIZES.iter().position(|most| changes <= *most);
-        self.batches[size.unwrap_or(BATCH_SIZES.len() - 1)].fetch_add(1, Ordering::Relaxed);
-        self.changes.fetch_add(changes as u64, Ordering::Relaxed);
-        let mut commits = self.commits();
-        commits.count += 1;
-        if commits.awaited > 0 {
-            self.committed.notify_all();
-        }
-    }
-
-    fn commits(&self) -> MutexGuard<'_, Commits> {
-        self.commits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next batch, in the order of arrival; `None` once the queue is closed and empty.
-    fn next(&self) -> Option<(Vec<Change>, Vec<Exchange>)> {
-        let idle = |waiting: &mut Waiting| waiting.is_empty();
-        let waiting = self
-            .arrived
-            .wait_while(self.lock(), idle)
-            .unwrap_or_else(PoisonError::into_inner);
-        let alone = |waiting: &mut Waiting| waiting.can_wait();
-        let (mut waiting, _) = self
-            .arrived
-            .wait_timeout_while(waiting, EXCHANGE_DELAY, alone)
-            .unwrap_or_else(PoisonError::into_inner);
-        // All of them alike: one that can be made once only would cost the others a savepoint each.
-        let repeats = waiting.changes.front().is_some_and(|first| first.repeats);
-        let alike = |change: &&Change| change.repeats == repeats;
-        let changes = (waiting.changes.iter().take(MAX_CHANGES))
-            .take_while(alike)
-            .count();
-        let most = if changes == 0 {
-            MAX_EXCHANGES
-        } else {
-            MAX_EXCHANGES_ALONG
-        };
-        let exchanges = waiting.exchanges.len().min(most);
-        if changes == 0 && exchanges == 0 {
-            return None;
-        }
-        let was_crowded = waiting.is_crowded();
-        let changes = waiting.changes.drain(..changes).collect();
-        let exchanges = waiting.exchanges.drain(..exchanges).collect();
-        if was_crowded && !waiting.is_crowded() {
-            self.drained.notify_all();
-        }
-        Some((changes, exchanges))
-    }
 }
 
 /// The writer thread's handle.
@@ -273,19 +152,12 @@ impl Writer {
             };
             unanswered(failure);
         };
-        let mut waiting = self.queue.lock();
-        waiting.changes.push_back(Change {
+        self.queue.add_change(Change {
             now,
             run: Box::new(run),
             repeats,
             lost: Box::new(lost),
         });
-        let count = waiting.changes.len();
-        drop(waiting);
-        // Where there are others, the thread is awake, or about to be.
-        if count == 1 {
-            self.queue.arrived.notify_one();
-        }
         // Fails where both closures are gone: then there is no answer either.
         let _ = answered.recv();
         let answer = place.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -294,32 +166,12 @@ impl Writer {
 
     /// See [`Store::record`](super::Store::record).
     pub fn record(&self, exchange: Exchange) {
-        self.record_within(PATIENCE, exchange);
+        self.queue.add_exchange(PATIENCE, exchange);
     }
 
     /// See [`Store::record_at_once`](super::Store::record_at_once).
     pub fn record_at_once(&self, exchange: Exchange) {
-        self.record_within(Duration::ZERO, exchange);
-    }
-
-    fn record_within(&self, patience: Duration, exchange: Exchange) {
-        let crowded = |waiting: &mut Waiting| waiting.is_crowded();
-        let (mut waiting, _) = self
-            .queue
-            .drained
-            .wait_timeout_while(self.queue.lock(), patience, crowded)
-            .unwrap_or_else(PoisonError::into_inner);
-        if waiting.exchanges.len() == MAX_WAITING_EXCHANGES {
-            self.queue.dropped_exchanges.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        waiting.exchanges.push_back(exchange);
-        let count = waiting.exchanges.len();
-        drop(waiting);
-        // The first starts the delay and the last one ends it; those between need no attention.
-        if count == 1 || count == MAX_EXCHANGES {
-            self.queue.arrived.notify_one();
-        }
+        self.queue.add_exchange(Duration::ZERO, exchange);
     }
 
     /// See [`Store::dropped_exchanges`](super::Store::dropped_exchanges).
@@ -329,20 +181,17 @@ impl Writer {
 
     /// See [`Store::commits`](super::Store::commits).
     pub fn commits(&self) -> u64 {
-        self.queue.commits().count
+        self.queue.commits()
     }
 
     /// See [`Store::changes`](super::Store::changes).
     pub fn changes(&self) -> u64 {
-        self.queue.changes.load(Ordering::Relaxed)
+        self.queue.changes()
     }
 
     /// See [`Store::batches`](super::Store::batches).
     pub fn batches(&self) -> [u64; BATCH_SIZES.len()] {
-        self.queue
-            .batches
-            .each_ref()
-            .map(|count| count.load(Ordering::Relaxed))
+        self.queue.batches()
     }
 
     /// See [`Store::lost`](super::Store::lost).
@@ -358,13 +207,7 @@ impl Writer {
 
     /// See [`Store::wait_for_commit`](super::Store::wait_for_commit).
     pub fn wait_for_commit(&self, seen: u64, timeout: Duration) {
-        let mut commits = self.queue.commits();
-        commits.awaited += 1;
-        let waited = self
-            .queue
-            .committed
-            .wait_timeout_while(commits, timeout, |commits| commits.count == seen);
-        waited.unwrap_or_else(PoisonError::into_inner).0.awaited -= 1;
+        self.queue.wait_for_commit(seen, timeout);
     }
 
     /// Waits for what is queued and ends the thread.
@@ -372,8 +215,7 @@ impl Writer {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        self.queue.lock().closing = true;
-        self.queue.arrived.notify_one();
+        self.queue.close();
         thread
             .join()
             .unwrap_or_else(|panic| Err(message(&*panic)).doing("ending the writer thread"))

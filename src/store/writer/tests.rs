@@ -1,8 +1,12 @@
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use serde_json::json;
 
+use super::queue::{
+    CROWDED_EXCHANGES, EXCHANGES_OF_BUSY_READERS, GATHERING, MAX_EXCHANGES, MAX_WAITING_EXCHANGES,
+};
 use super::*;
 use crate::error::Error;
 use crate::scim::ScimError;
@@ -360,7 +364,7 @@ fn who_finds_many_exchanges_waits_for_the_log_and_not_for_long() {
     let (store, tenant, token) = (&fixture.store, fixture.tenant, fixture.token().id);
     let record = |patience| {
         let line = exchange(tenant, token);
-        store.writer.record_within(patience, line);
+        store.writer.queue.add_exchange(patience, line);
     };
     let waiting = || store.writer.queue.lock().exchanges.len();
     std::thread::scope(|scope| {
@@ -384,6 +388,40 @@ fn who_finds_many_exchanges_waits_for_the_log_and_not_for_long() {
     });
     assert_eq!(store.dropped_exchanges(), 0);
     assert_eq!(recorded_in_the_end(fixture), CROWDED_EXCHANGES + 9);
+}
+
+#[test]
+fn changes_gather_beside_busy_readers_and_not_otherwise() {
+    let change = || Change {
+        now: at(0),
+        run: Box::new(|_| unreachable!("it is only taken")),
+        repeats: true,
+        lost: Box::new(|_| {}),
+    };
+    let tenant = TenantId(1);
+    let take = |exchanges| {
+        let queue = Queue::default();
+        for _ in 0..exchanges {
+            queue.add_exchange(Duration::ZERO, exchange(tenant, 0));
+        }
+        let started = Instant::now();
+        let (changes, along) = std::thread::scope(|scope| {
+            queue.add_change(change());
+            let second = scope.spawn(|| queue.add_change(change()));
+            let batch = queue.next().unwrap();
+            second.join().unwrap();
+            batch
+        });
+        assert_eq!(along.len(), exchanges);
+        (changes.len(), started.elapsed())
+    };
+    let busy: Vec<_> = (0..50).map(|_| take(EXCHANGES_OF_BUSY_READERS)).collect();
+    assert!(busy.iter().all(|(_, time)| *time >= GATHERING), "{busy:?}");
+    assert!(busy.iter().any(|(changes, _)| *changes == 2), "{busy:?}");
+    let calm: Vec<_> = (0..50)
+        .map(|_| take(EXCHANGES_OF_BUSY_READERS - 1))
+        .collect();
+    assert!(calm.iter().any(|(_, time)| *time < GATHERING), "{calm:?}");
 }
 
 #[test]
