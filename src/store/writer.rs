@@ -37,6 +37,8 @@ mod queue;
 
 /// From here on the WAL is large, in bytes; SQLite by itself begins it anew at a quarter of it.
 const LARGE_WAL_BYTES: u64 = 256 * 1024 * 1024;
+/// How many exchanges are recorded before the next look whether a change waits.
+const EXCHANGES_IN_A_HURRY: usize = 32;
 /// How long changes wait for readers when the WAL is large.
 const WAIT_FOR_READERS: Duration = Duration::from_secs(5);
 
@@ -262,15 +264,15 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
     let anchor = Anchor::of(Path::new(conn.path().unwrap_or_default()));
     let mut wal = Wal::of(&conn, LARGE_WAL_BYTES, WAIT_FOR_READERS);
     let known = Known::default();
-    while let Some((mut changes, exchanges)) = queue.next() {
-        let recorded = exchanges.len() as u64;
-        let committed = commit(&conn, &anchor, &known, &mut changes, &exchanges);
+    while let Some((mut changes, mut exchanges)) = queue.next() {
+        let committed = commit(&conn, &anchor, &known, &mut changes, &exchanges, queue);
         // Only those that can be made again, which are many, are known to leave it as it is.
         if committed.is_err() || changes.iter().any(|change| !change.repeats) {
             known.forget();
         }
         match committed.map_err(faults::in_words) {
-            Ok(answers) => {
+            Ok((answers, recorded)) => {
+                queue.give_back(exchanges.split_off(recorded));
                 if !answers.is_empty() {
                     queue.count_commit(answers.len());
                 }
@@ -279,7 +281,7 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
             Err(error) => {
                 queue
                     .dropped_exchanges
-                    .fetch_add(recorded, Ordering::Relaxed);
+                    .fetch_add(exchanges.len() as u64, Ordering::Relaxed);
                 queue.lost.fetch_add(1, Ordering::Relaxed);
                 log::error!("a transaction was lost: {error}");
                 if let Some(refusal) = anchor.refusal() {
@@ -308,15 +310,19 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
         .doing("closing the database")
 }
 
-/// One transaction. Where it fails, all answers are dropped.
+/// One transaction: the answers, and how many of the exchanges are recorded. Where it fails, all answers are dropped.
 fn commit(
     conn: &Connection,
     anchor: &Anchor,
     known: &Known,
     changes: &mut [Change],
     exchanges: &[Exchange],
-) -> Result<Vec<Answer>> {
-    let mut transaction = begin(conn, known, exchanges)?;
+    queue: &Queue,
+) -> Result<(Vec<Answer>, usize)> {
+    // Exchanges alone make room as soon as there is a change.
+    let hurries = changes.is_empty();
+    let begin = || begin(conn, known, exchanges, || hurries && queue.has_changes());
+    let (mut transaction, recorded) = begin()?;
     let alone = changes.len() == 1;
     let plainly = alone || changes.iter().all(|change| change.repeats);
     let made = plainly
@@ -324,7 +330,7 @@ fn commit(
         .transpose()?;
     if let Some((_, false)) = made {
         transaction.roll_back().doing("rolling back a change")?;
-        transaction = begin(conn, known, exchanges)?;
+        (transaction, _) = begin()?;
     }
     let answers = match made {
         Some((answers, all)) if all || alone => answers,
@@ -332,7 +338,7 @@ fn commit(
     };
     anchor.holds()?;
     transaction.commit().doing("committing")?;
-    Ok(answers)
+    Ok((answers, recorded))
 }
 
 /// Runs changes one after the other, and ends early with `false` where one that was refused has written something.
@@ -373,15 +379,20 @@ fn run_apart(conn: &Connection, known: &Known, changes: &mut [Change]) -> Result
     changes.iter_mut().map(run).collect()
 }
 
-/// Begins a transaction with exchanges: first, so that the log tells of a read before the change that followed it.
+/// Begins a transaction with exchanges: first, so that the log tells of a read before the change that followed it. Answers how
+/// many there are in it: not all of them where somebody is in a `hurry`.
 fn begin<'c>(
     conn: &'c Connection,
     known: &Known,
     exchanges: &[Exchange],
-) -> Result<Transaction<'c>> {
+    hurry: impl Fn() -> bool,
+) -> Result<(Transaction<'c>, usize)> {
     let transaction = Transaction::writing(conn).doing("beginning to write")?;
     known.refresh(conn)?;
-    for exchange in exchanges {
+    for (count, exchange) in exchanges.iter().enumerate() {
+        if count > 0 && count % EXCHANGES_IN_A_HURRY == 0 && hurry() {
+            return Ok((transaction, count));
+        }
         // The tenant may be gone by now, for one; the others' lines are none the worse for it.
         if let Err(error) = exchanges::insert(&Tx::new(conn, known, exchange.at), exchange) {
             // A full disk, for one, makes SQLite roll back all of it.
@@ -391,7 +402,7 @@ fn begin<'c>(
             log::warn!("an exchange is missing in the provisioning log: {error}");
         }
     }
-    Ok(transaction)
+    Ok((transaction, exchanges.len()))
 }
 
 /// Whether the transaction is still there. A full disk, for one, makes SQLite roll back all of it. What is written then

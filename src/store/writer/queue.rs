@@ -12,8 +12,9 @@ use crate::store::exchanges::Exchange;
 const MAX_CHANGES: usize = 256;
 /// What transactions are counted by: how many changes they hold at most.
 pub const BATCH_SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, MAX_CHANGES];
-/// Exchanges in one transaction at most, for the same reason.
-pub(super) const MAX_EXCHANGES: usize = 512;
+/// Exchanges in one transaction at most. The more there are, the fewer commits make readers read their pages anew; whoever
+/// has a change doesn't wait for them.
+pub(super) const MAX_EXCHANGES: usize = 2048;
 /// Exchanges that come along with changes at most: whoever waits for a change is not to wait for the log of everybody's
 /// reads. With eight clients that read as fast as they can, 512 made a PATCH take 37 ms.
 const MAX_EXCHANGES_ALONG: usize = 128;
@@ -22,16 +23,16 @@ pub(super) const EXCHANGES_OF_BUSY_READERS: usize = 32;
 /// How long changes gather then: fewer commits leave processors to those who read, and each makes readers read their pages
 /// anew.
 pub(super) const GATHERING: Duration = Duration::from_micros(500);
-/// Exchanges that may wait; a body of 1 KB each makes it 4 MiB.
-pub(super) const MAX_WAITING_EXCHANGES: usize = 4096;
+/// Exchanges that may wait; with a body of 1 KB each it is 12 MiB.
+pub(super) const MAX_WAITING_EXCHANGES: usize = 8192;
 /// From here on each one that is added waits before that: where readers are faster than the log, it slows them, and misses
 /// none of them.
-pub(super) const CROWDED_EXCHANGES: usize = 1024;
+pub(super) const CROWDED_EXCHANGES: usize = 4096;
 /// For how long, unless there are fewer before. The thread takes some every few milliseconds. While the disk stands still it
 /// doesn't; then the rest of the queue fills, and nobody waits any more.
 pub(super) const PATIENCE: Duration = Duration::from_millis(5);
 /// How long exchanges wait for a change to come along with when nothing else is going on.
-const EXCHANGE_DELAY: Duration = Duration::from_millis(20);
+const EXCHANGE_DELAY: Duration = Duration::from_millis(50);
 
 /// What waits for the writer.
 #[derive(Default)]
@@ -195,6 +196,19 @@ impl Queue {
         // The first starts the delay and the last one ends it; those between need no attention.
         if count == 1 || count == MAX_EXCHANGES {
             self.arrived.notify_one();
+        }
+    }
+
+    /// Whether a change waits.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.lock().changes.is_empty()
+    }
+
+    /// Puts exchanges that were taken, but not recorded, before the others.
+    pub(super) fn give_back(&self, exchanges: Vec<Exchange>) {
+        let mut waiting = self.lock();
+        for exchange in exchanges.into_iter().rev() {
+            waiting.exchanges.push_front(exchange);
         }
     }
 

@@ -425,6 +425,39 @@ fn changes_gather_beside_busy_readers_and_not_otherwise() {
 }
 
 #[test]
+fn exchanges_make_room_for_a_change_and_are_recorded_after_it_in_their_order() {
+    let fixture = fixture();
+    let lines: Vec<_> = (0..100)
+        .map(|n| Exchange {
+            action: format!("read {n}"),
+            ..exchange(fixture.tenant, 0)
+        })
+        .collect();
+    let queue = Queue::default();
+    let add = |lines: &[Exchange]| {
+        (lines.iter()).for_each(|line| queue.add_exchange(Duration::ZERO, line.clone()))
+    };
+    add(&lines[..99]);
+    let (changes, mut taken) = queue.next().unwrap();
+    assert_eq!((changes.len(), taken.len()), (0, 99));
+    add(&lines[99..]);
+    let conn = crate::store::connection::open(&fixture.dir.path().join("rollcall.db")).unwrap();
+    while !taken.is_empty() {
+        let (transaction, recorded) = begin(&conn, &Known::default(), &taken, || true).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(recorded, taken.len().min(EXCHANGES_IN_A_HURRY));
+        queue.give_back(taken.split_off(recorded));
+        queue.close();
+        taken = queue.next().map_or(vec![], |(_, exchanges)| exchanges);
+    }
+    let kept = fixture
+        .store
+        .read(|snapshot| exchanges::last(snapshot, None, 200));
+    let kept = kept.unwrap().into_iter().map(|line| line.exchange);
+    assert_eq!(kept.collect::<Vec<_>>(), lines);
+}
+
+#[test]
 fn the_exchange_of_a_tenant_that_is_gone_harms_no_other() {
     let fixture = fixture();
     let token = fixture.token();
