@@ -202,7 +202,7 @@ fn insert<T>(
     event: &Event<'_, T>,
     (before, after): (Option<Cow<'_, str>>, Option<Cow<'_, str>>),
 ) -> Result<i64> {
-    let seq = numbered(tx, Sequence::Event, |seq| {
+    let seq = numbered(tx, Sequence::Event, 1, |seq| {
         tx.conn
             .prepare_cached(
                 "INSERT INTO event (seq, tenant, at, actor, kind, subject, object, before, after)

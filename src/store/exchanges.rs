@@ -1,7 +1,9 @@
 //! The provisioning log: one row for each SCIM request and its answer.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
-use rusqlite::{Params, Row};
+use rusqlite::{Params, Row, Statement, params};
 use serde_json::{Value, json};
 
 use super::column::{Json, Millis};
@@ -185,51 +187,98 @@ fn scim_type(name: &str) -> Option<&'static str> {
         .find(|known| *known == name)
 }
 
+/// How many lines [`insert_many`] writes: by one statement, which costs less than one for each.
+pub(super) const AT_ONCE: usize = 16;
+
 /// Writes one in this transaction, with the events that this transaction wrote since its last line; also sets the
 /// token's last use (at most once a minute).
 pub fn insert(tx: &Tx<'_>, exchange: &Exchange) -> Result<()> {
-    let (first_event, last_event) = tx.events.take().unzip();
-    numbered(tx, Sequence::Exchange, |seq| {
+    write(tx, std::slice::from_ref(exchange), tx.events.take())
+}
+
+/// Writes lines that have no events: all, or none of them where one can't be.
+pub(super) fn insert_many(tx: &Tx<'_>, exchanges: &[Exchange; AT_ONCE]) -> Result<()> {
+    write(tx, exchanges, None)
+}
+
+/// By one statement, of which there are two: for one line, and for as many as are written at once.
+fn write(tx: &Tx<'_>, exchanges: &[Exchange], events: Option<(i64, i64)>) -> Result<()> {
+    static ONE: LazyLock<String> = LazyLock::new(|| insertion(1));
+    static MANY: LazyLock<String> = LazyLock::new(|| insertion(AT_ONCE));
+    let sql = if exchanges.len() == 1 { &*ONE } else { &*MANY };
+    for exchange in exchanges {
+        let shown = Use {
+            id: exchange.token,
+            at: exchange.at,
+            address: &exchange.address,
+            answered: exchange.status < 400,
+        };
+        tokens::used(tx, exchange.tenant, &shown)?;
+    }
+    numbered(tx, Sequence::Exchange, exchanges.len(), |first| {
         tx.conn
-        .prepare_cached(
-            "INSERT INTO exchange (seq, tenant, token, at, address, request_id, method, target, deed, action, subject,
-                                   status, first_event, last_event, scim_type, detail, duration_us, ignored,
-                                   request_body, response_body)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .and_then(|mut statement| {
-            statement.execute(rusqlite::params![
-                seq,
-                exchange.tenant,
-                exchange.token,
-                Millis(exchange.at),
-                exchange.address,
-                exchange.request_id,
-                exchange.method,
-                exchange.target,
-                Deed::of(&exchange.method, &exchange.target).as_str(),
-                exchange.action,
-                exchange.subject,
-                exchange.status,
-                first_event,
-                last_event,
-                exchange.scim_type,
-                exchange.detail,
-                exchange.duration_us,
-                Json(&exchange.ignored),
-                exchange.request_body,
-                exchange.response_body,
-            ])
-        })
-        .doing("recording an exchange")
-    })?;
-    let shown = Use {
-        id: exchange.token,
-        at: exchange.at,
-        address: &exchange.address,
-        answered: exchange.status < 400,
-    };
-    tokens::used(tx, exchange.tenant, &shown)
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let mut place = 0;
+                for (seq, exchange) in (first..).zip(exchanges) {
+                    bind(&mut statement, &mut place, seq, exchange, events)?;
+                }
+                statement.raw_execute()
+            })
+            .doing("recording an exchange")
+    })
+    .map(drop)
+}
+
+const INSERTED: &str = "seq, tenant, token, at, address, request_id, method, target, deed, action, subject, status, \
+     first_event, last_event, scim_type, detail, duration_us, ignored, request_body, response_body";
+
+fn insertion(lines: usize) -> String {
+    let values = INSERTED
+        .split(',')
+        .map(|_| "?")
+        .collect::<Vec<_>>()
+        .join(", ");
+    let rows = vec![format!("({values})"); lines].join(", ");
+    format!("INSERT INTO exchange ({INSERTED}) VALUES {rows}")
+}
+
+/// Binds a line to the parameters after `place`, in the order of [`INSERTED`].
+fn bind(
+    statement: &mut Statement<'_>,
+    place: &mut usize,
+    seq: i64,
+    exchange: &Exchange,
+    events: Option<(i64, i64)>,
+) -> rusqlite::Result<()> {
+    let (first_event, last_event) = events.unzip();
+    let deed = Deed::of(&exchange.method, &exchange.target).as_str();
+    for value in params![
+        seq,
+        exchange.tenant,
+        exchange.token,
+        Millis(exchange.at),
+        exchange.address,
+        exchange.request_id,
+        exchange.method,
+        exchange.target,
+        deed,
+        exchange.action,
+        exchange.subject,
+        exchange.status,
+        first_event,
+        last_event,
+        exchange.scim_type,
+        exchange.detail,
+        exchange.duration_us,
+        Json(&exchange.ignored),
+        exchange.request_body,
+        exchange.response_body,
+    ] {
+        *place += 1;
+        statement.raw_bind_parameter(*place, value)?;
+    }
+    Ok(())
 }
 
 /// Removes up to `limit` of a tenant's lines that are older than its `log_days`, the oldest first; answers how many.

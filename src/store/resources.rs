@@ -103,7 +103,14 @@ impl Query<'_> {
 pub(super) const COUNT: &str =
     "SELECT coalesce(sum(live), 0) FROM tally WHERE tenant = ? AND kind = ?";
 
-pub(super) const COLUMNS: &str = "row, kind, id, document, created, last_modified, version";
+/// The columns as a literal, for the words of a statement that are not to be put together each time.
+macro_rules! columns {
+    () => {
+        "row, kind, id, document, created, last_modified, version"
+    };
+}
+
+pub(super) const COLUMNS: &str = columns!();
 
 pub(super) fn from_row<D: FromText>(row: &Row<'_>) -> rusqlite::Result<Stored<D>> {
     let text = row.get_ref(3)?.as_str()?;
@@ -262,8 +269,10 @@ pub fn by_id<D: FromText>(
 ) -> Result<Option<Stored<D>>> {
     snapshot
         .conn
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM resource WHERE tenant = ? AND kind = ? AND id = ? AND deleted_at IS NULL"
+        .prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM resource WHERE tenant = ? AND kind = ? AND id = ? AND deleted_at IS NULL"
         ))
         .and_then(|mut statement| statement.query_row((tenant, kind, id), from_row).optional())
         .doing("reading a resource")

@@ -15,16 +15,17 @@ pub(super) enum Sequence {
     Exchange,
 }
 
-/// Inserts a row by `insert`, which is told its number.
+/// Inserts so many rows by `insert`, which is told the number of the first; answers that.
 pub(super) fn numbered(
     tx: &Tx<'_>,
     sequence: Sequence,
+    rows: usize,
     insert: impl FnOnce(i64) -> Result<usize>,
 ) -> Result<i64> {
-    let seq = 1 + known::of(&tx.known.last, sequence, || last(tx, sequence))?;
-    insert(seq)?;
-    tx.known.last.borrow_mut().insert(sequence, seq);
-    Ok(seq)
+    let last = known::of(&tx.known.last, sequence, || last(tx, sequence))?;
+    insert(last + 1)?;
+    (tx.known.last.borrow_mut()).insert(sequence, last + rows as i64);
+    Ok(last + 1)
 }
 
 /// The last number that was given; 0 where none was.

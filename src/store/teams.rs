@@ -15,7 +15,13 @@ use crate::scim::member::{self, Link};
 use crate::scim::schema::Kind;
 
 /// What a [`Link`] is read from, and a fourth column, its type.
-pub(super) const COLUMNS: &str = "resource.id, resource.kind, resource.display";
+macro_rules! columns {
+    () => {
+        "resource.id, resource.kind, resource.display"
+    };
+}
+
+pub(super) const COLUMNS: &str = columns!();
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
     Ok(Link {
@@ -106,8 +112,10 @@ pub fn groups_of<D>(
 ) -> Result<Vec<Link>> {
     links(
         snapshot,
-        &format!(
-            "SELECT {COLUMNS}, 'direct'
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", 'direct'
              FROM team_member CROSS JOIN resource ON resource.row = team_member.team
              WHERE team_member.member = ? AND resource.tenant = ? AND resource.deleted_at IS NULL
              ORDER BY team_member.team"

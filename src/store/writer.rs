@@ -25,7 +25,7 @@ use rusqlite::Connection;
 
 pub use self::queue::BATCH_SIZES;
 use self::queue::{PATIENCE, Queue};
-use super::exchanges::{self, Exchange};
+use super::exchanges::{self, AT_ONCE, Exchange};
 use super::faults::{self, Anchor};
 use super::transaction::{self, Transaction};
 use super::wal::Wal;
@@ -37,8 +37,6 @@ mod queue;
 
 /// From here on the WAL is large, in bytes; SQLite by itself begins it anew at a quarter of it.
 const LARGE_WAL_BYTES: u64 = 256 * 1024 * 1024;
-/// How many exchanges are recorded before the next look whether a change waits.
-const EXCHANGES_IN_A_HURRY: usize = 32;
 /// How long changes wait for readers when the WAL is large.
 const WAIT_FOR_READERS: Duration = Duration::from_secs(5);
 
@@ -389,10 +387,24 @@ fn begin<'c>(
 ) -> Result<(Transaction<'c>, usize)> {
     let transaction = Transaction::writing(conn).doing("beginning to write")?;
     known.refresh(conn)?;
-    for (count, exchange) in exchanges.iter().enumerate() {
-        if count > 0 && count % EXCHANGES_IN_A_HURRY == 0 && hurry() {
-            return Ok((transaction, count));
+    for (piece, lines) in exchanges.chunks(AT_ONCE).enumerate() {
+        if piece > 0 && hurry() {
+            return Ok((transaction, piece * AT_ONCE));
         }
+        record(conn, known, lines)?;
+    }
+    Ok((transaction, exchanges.len()))
+}
+
+/// Records up to [`AT_ONCE`] exchanges.
+fn record(conn: &Connection, known: &Known, exchanges: &[Exchange]) -> Result<()> {
+    if let Ok(lines) = <&[Exchange; AT_ONCE]>::try_from(exchanges) {
+        if exchanges::insert_many(&Tx::new(conn, known, lines[0].at), lines).is_ok() {
+            return Ok(());
+        }
+        whole(conn)?;
+    }
+    for exchange in exchanges {
         // The tenant may be gone by now, for one; the others' lines are none the worse for it.
         if let Err(error) = exchanges::insert(&Tx::new(conn, known, exchange.at), exchange) {
             // A full disk, for one, makes SQLite roll back all of it.
@@ -402,7 +414,7 @@ fn begin<'c>(
             log::warn!("an exchange is missing in the provisioning log: {error}");
         }
     }
-    Ok((transaction, exchanges.len()))
+    Ok(())
 }
 
 /// Whether the transaction is still there. A full disk, for one, makes SQLite roll back all of it. What is written then

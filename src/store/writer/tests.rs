@@ -445,7 +445,7 @@ fn exchanges_make_room_for_a_change_and_are_recorded_after_it_in_their_order() {
     while !taken.is_empty() {
         let (transaction, recorded) = begin(&conn, &Known::default(), &taken, || true).unwrap();
         transaction.commit().unwrap();
-        assert_eq!(recorded, taken.len().min(EXCHANGES_IN_A_HURRY));
+        assert_eq!(recorded, taken.len().min(AT_ONCE));
         queue.give_back(taken.split_off(recorded));
         queue.close();
         taken = queue.next().map_or(vec![], |(_, exchanges)| exchanges);
@@ -461,9 +461,14 @@ fn exchanges_make_room_for_a_change_and_are_recorded_after_it_in_their_order() {
 fn the_exchange_of_a_tenant_that_is_gone_harms_no_other() {
     let fixture = fixture();
     let token = fixture.token();
-    fixture.store.record(exchange(TenantId(99), token.id));
-    fixture.store.record(exchange(fixture.tenant, token.id));
-    assert_eq!(recorded_in_the_end(fixture), 1);
+    let tenants = |n| match n {
+        5 | 70 => TenantId(99),
+        _ => fixture.tenant,
+    };
+    for n in 0..75 {
+        fixture.store.record(exchange(tenants(n), token.id));
+    }
+    assert_eq!(recorded_in_the_end(fixture), 73);
 }
 
 #[test]
