@@ -95,7 +95,9 @@ fn target(text: String) -> String {
             .sum()
     };
     match decoded {
-        Cow::Owned(decoded) if tokens(&decoded) > tokens(&text) => without_tokens(decoded),
+        Cow::Owned(decoded) if may_have_token(&decoded) && tokens(&decoded) > tokens(&text) => {
+            without_tokens(decoded)
+        }
         _ => without_tokens(text),
     }
 }
@@ -108,15 +110,14 @@ fn decoded(text: &str) -> Cow<'_, str> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let escape = tail
-            .get(..2)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) if *first == b'%' => {
+        let digits = tail.get(..2).filter(|_| *first == b'%');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
                 bytes.push(byte);
                 rest = &tail[2..];
             }
-            _ => {
+            None => {
                 bytes.push(*first);
                 rest = tail;
             }
@@ -178,11 +179,15 @@ fn hide_passwords(value: &mut Value) {
     }
 }
 
+/// Nearly all texts have nothing to hide, and this look costs less than a search for each prefix.
+fn may_have_token(text: &str) -> bool {
+    let may_begin = |part: &[u8]| part[0] == b'r' && part[1] == b'c' && part[3] == b'_';
+    text.as_bytes().windows(4).any(may_begin)
+}
+
 /// `text` with what follows each token prefix hidden.
 fn without_tokens(text: String) -> String {
-    // Nearly all texts have nothing to hide, and this look costs less than a search for each prefix.
-    let may_begin = |part: &[u8]| part[0] == b'r' && part[1] == b'c' && part[3] == b'_';
-    if !text.as_bytes().windows(4).any(may_begin) {
+    if !may_have_token(&text) {
         return text;
     }
     let mut masked = String::with_capacity(text.len());
