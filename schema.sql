@@ -367,8 +367,8 @@ CREATE TABLE exchange (
 
 -- What the log is looked through by, newest first. All but the one of subjects grow at their ends alone, so a line costs
 -- them no page of its own. Reads are most of most logs. So that one is of the others, and who was read is found along the
--- first; nor is anything won by an index of reads as such, or by one of request ids, which tell the time. Refusals are few in most logs, so their index can have all that
--- a search decides by.
+-- first; nor is anything won by an index of reads as such, or by one of request ids, which tell the time. Refusals are few
+-- in most logs, so their index can have all that a search decides by.
 CREATE INDEX exchange_tenant ON exchange (tenant, seq, subject);
 CREATE INDEX exchange_deed ON exchange (tenant, deed, seq) WHERE deed <> 'read';
 CREATE INDEX exchange_refused ON exchange (tenant, seq, at, status, deed) WHERE status >= 400;

@@ -34,7 +34,7 @@ pub fn fresh(now: Timestamp) -> Result<String> {
 
 /// The millisecond since 1970 at which [`fresh`] made this id; `None` where it has made none like it.
 pub fn millis(id: &str) -> Option<i64> {
-    let id = Uuid::try_parse(id).ok()?;
+    let id = Uuid::try_parse(id).ok().filter(|_| id.len() == 36)?;
     // The first 48 bits (§5.7).
     (id.get_version_num() == 7).then(|| (id.as_u128() >> 80) as i64)
 }
@@ -79,7 +79,12 @@ mod tests {
         assert!(ids.is_sorted());
         assert_eq!(&fresh(at(-1)).unwrap()[..13], "00000000-0000");
         assert_eq!(millis(&fresh(at(4)).unwrap()), Some(4000));
-        let others = ["", "r7", "f47ac10b-58cc-4372-a567-0e02b2c3d479"];
-        assert_eq!(others.map(millis), [None; 3]);
+        let others = [
+            "",
+            "r7",
+            "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+            "{0190163d-8694-739b-aea5-966c26f8ad91}",
+        ];
+        assert_eq!(others.map(millis), [None; 4]);
     }
 }

@@ -221,7 +221,7 @@ impl Import {
         let before = Map::from_iter([(kind.name_attribute().to_owned(), json!("-"))]);
         validate(&document, Some(&before), schemas.of(kind))
             .map_err(|refusal| refusal.at(format!("line {}", line.number)))?;
-        tenant_copies::insert_resource(tx, self.tenant, kind, resource, &line.text)
+        tenant_copies::insert_resource(tx, self.tenant, kind, resource)
     }
 }
 

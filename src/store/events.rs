@@ -331,52 +331,110 @@ pub struct Selection<'a> {
     pub about: Option<&'a str>,
 }
 
-/// Up to `limit` before the place `before`, newest first; `None` begins with the newest of all.
+/// Events, newest first.
+#[derive(Debug)]
+pub struct Page {
+    /// As many as were asked for at most.
+    pub events: Vec<Recorded>,
+    /// The place before which there may be older ones.
+    pub older: Option<i64>,
+}
+
+/// How many events one search for a frequent kind looks at.
+pub const MOST_LOOKED_AT: usize = 200_000;
+
+/// Up to `limit` before the place `before`; `None` begins with the newest of all.
 ///
 /// Read in the order of an index, so that a page costs the same however many there are; only a kind of the events about
-/// one subject is sought among all of that subject's, and the kinds that most events are of among all. What is selected by
-/// another kind comes in the order of time; two events of one moment are told apart by their place.
+/// one subject is sought among all of that subject's. The kinds that most events are of are sought among all events, up to
+/// [`MOST_LOOKED_AT`] of them. What is selected by another kind comes in the order of time; two events of one moment are told
+/// apart by their place.
 pub fn before(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     selection: Selection<'_>,
     before: Option<i64>,
     limit: usize,
-) -> Result<Vec<Recorded>> {
-    let (place, most) = (before.unwrap_or(i64::MAX), limit as i64);
-    if let Some(id) = selection.about {
-        return about(snapshot, tenant, id, selection.kind, place, limit);
-    }
-    let Some(wanted) = selection.kind else {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM event WHERE tenant = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
-        );
-        return rows(snapshot, &sql, (tenant, place, most));
+) -> Result<Page> {
+    let place = before.unwrap_or(i64::MAX);
+    let noun = selection.kind.map(|kind| format!("{kind}."));
+    let is_wanted = |kind: &str| {
+        (selection.kind.zip(noun.as_ref()))
+            .is_none_or(|(wanted, noun)| kind == wanted || kind.starts_with(noun))
     };
-    let noun = format!("{wanted}.");
-    let is_wanted = |kind: &&str| *kind == wanted || kind.starts_with(&noun);
-    if FREQUENT.iter().any(is_wanted) {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM event INDEXED BY event_tenant
-             WHERE tenant = ?1 AND (kind = ?2 OR (kind > ?2 || '.' AND kind < ?2 || '/')) AND seq < ?3
-             ORDER BY seq DESC LIMIT ?4"
-        );
-        return rows(snapshot, &sql, (tenant, wanted, place, most));
+    // One more than is shown tells whether there are older ones.
+    let most = limit as i64 + 1;
+    let mut events = match selection {
+        Selection {
+            about: Some(id),
+            kind,
+        } => about(snapshot, tenant, id, kind, place, limit + 1)?,
+        Selection { kind: None, .. } => {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM event WHERE tenant = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+            );
+            rows(snapshot, &sql, (tenant, place, most))?
+        }
+        _ if FREQUENT.into_iter().any(is_wanted) => {
+            return among_all(MOST_LOOKED_AT, snapshot, tenant, is_wanted, place, limit);
+        }
+        _ => {
+            // The index has a kind's events by time, and place alone would not bound the search in it.
+            let sql = format!(
+                "SELECT {COLUMNS} FROM event INDEXED BY event_kind
+                 WHERE tenant = ?1 AND kind = ?2 AND {BY_KIND}
+                   AND (at, seq) < (coalesce((SELECT at FROM event WHERE tenant = ?1 AND seq = ?3), ?3), ?3)
+                 ORDER BY at DESC, seq DESC LIMIT ?4"
+            );
+            let mut found = Vec::new();
+            for kind in KINDS.iter().filter(|kind| is_wanted(kind)) {
+                found.extend(rows(snapshot, &sql, (tenant, kind, place, most))?);
+            }
+            found.sort_unstable_by_key(|event| Reverse((event.at, event.seq)));
+            found
+        }
+    };
+    let more = events.len() > limit;
+    events.truncate(limit);
+    let older = events.last().filter(|_| more).map(|last| last.seq);
+    Ok(Page { events, older })
+}
+
+/// Up to `limit` of a wanted kind among the `most` events before a place.
+fn among_all(
+    most: usize,
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    is_wanted: impl Fn(&str) -> bool,
+    place: i64,
+    limit: usize,
+) -> Result<Page> {
+    let walk = || -> rusqlite::Result<(Vec<i64>, Option<i64>)> {
+        let mut statement = snapshot.conn.prepare_cached(
+            "SELECT seq, kind FROM event INDEXED BY event_tenant WHERE tenant = ? AND seq < ? ORDER BY seq DESC",
+        )?;
+        let mut rows = statement.query((tenant, place))?;
+        let (mut places, mut last, mut looked_at) = (vec![], None, 0);
+        while let Some(row) = rows.next()? {
+            // There is more, whatever it is.
+            if looked_at == most || places.len() == limit {
+                return Ok((places, last));
+            }
+            looked_at += 1;
+            last = Some(row.get(0)?);
+            if is_wanted(row.get_ref(1)?.as_str()?) {
+                places.extend(last);
+            }
+        }
+        Ok((places, None))
+    };
+    let (places, older) = walk().doing("looking for events")?;
+    let sql = format!("SELECT {COLUMNS} FROM event WHERE tenant = ? AND seq = ?");
+    let mut events = Vec::with_capacity(places.len());
+    for place in places {
+        events.extend(rows(snapshot, &sql, (tenant, place))?);
     }
-    // The index has a kind's events by time, and place alone would not bound the search in it.
-    let sql = format!(
-        "SELECT {COLUMNS} FROM event INDEXED BY event_kind
-         WHERE tenant = ?1 AND kind = ?2 AND {BY_KIND}
-           AND (at, seq) < (coalesce((SELECT at FROM event WHERE tenant = ?1 AND seq = ?3), ?3), ?3)
-         ORDER BY at DESC, seq DESC LIMIT ?4"
-    );
-    let mut found = Vec::new();
-    for kind in KINDS.iter().copied().filter(is_wanted) {
-        found.extend(rows(snapshot, &sql, (tenant, kind, place, most))?);
-    }
-    found.sort_unstable_by_key(|event| Reverse((event.at, event.seq)));
-    found.truncate(limit);
-    Ok(found)
+    Ok(Page { events, older })
 }
 
 fn rows(snapshot: &Snapshot<'_>, sql: &str, parameters: impl Params) -> Result<Vec<Recorded>> {
@@ -483,26 +541,38 @@ mod tests {
             "role.created",
             "token",
         ] {
-            let (mut found, mut place) = (vec![], None);
-            loop {
-                let selection = Selection {
-                    kind: Some(wanted),
-                    about: None,
-                };
-                let page = fixture
-                    .store
-                    .read(|snapshot| before(snapshot, tenant, selection, place, 3))
-                    .unwrap();
-                let Some(last) = page.last() else { break };
-                place = Some(last.seq);
-                found.extend(page.into_iter().map(|event| event.seq));
-            }
-            let is_wanted = |seq: &i64| {
-                let kind = SOME[(*seq as usize - 1) % SOME.len()];
-                kind == wanted || kind.split('.').next() == Some(wanted)
+            let is_wanted = |kind: &str| kind == wanted || kind.split('.').next() == Some(wanted);
+            let selection = Selection {
+                kind: Some(wanted),
+                about: None,
             };
-            let expected: Vec<i64> = (1..=30).rev().filter(is_wanted).collect();
-            assert_eq!(found, expected, "{wanted}");
+            // At once and piece by piece, and looking at few.
+            type Look<'a> = &'a dyn Fn(&Snapshot<'_>, Option<i64>) -> Result<Page>;
+            let looks: [Look<'_>; 2] = [
+                &|snapshot, place| before(snapshot, tenant, selection, place, 3),
+                &|snapshot, place| {
+                    among_all(2, snapshot, tenant, is_wanted, place.unwrap_or(i64::MAX), 3)
+                },
+            ];
+            let expected: Vec<i64> = (1..=30)
+                .rev()
+                .filter(|seq| is_wanted(SOME[(*seq as usize - 1) % SOME.len()]))
+                .collect();
+            for look in looks {
+                let (mut found, mut place) = (vec![], None);
+                loop {
+                    let page = fixture
+                        .store
+                        .read(|snapshot| look(snapshot, place))
+                        .unwrap();
+                    found.extend(page.events.into_iter().map(|event| event.seq));
+                    place = page.older;
+                    if place.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(found, expected, "{wanted}");
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Looking through the provisioning log, from the newest line back or from a line on.
 //!
 //! Each search takes the index that leaves the fewest lines and decides the rest line by line. Who was read has no
-//! index, for that would cost each read a page of the WAL: those lines are found along all of them, merged with the others.
+//! index, for that would cost each read a page of the WAL: those lines are found along all of them, merged with the others. A
+//! request's id has none either, for it tells when the request came.
 //! How many lines may be looked at has a bound, so that a page over a million opens as fast as one over ten: a search that
 //! finds too little within the bound says from where to look further.
 
@@ -23,8 +24,11 @@ const MOST_LINES: usize = 20_000;
 /// How many times as many a search for a subject's reads passes: their index has all that it decides by.
 const PASSED_FOR_ONE: usize = 5;
 
-/// Lines before and after its time among which one search looks for a request.
+/// Lines before and after its time among which a request's are looked for first.
 const MOST_LINES_NEARBY: i64 = 50_000;
+
+/// How far apart the lines of one request are: a bulk request has one for each operation, written together.
+const MOST_OF_ONE: i64 = 2_000;
 
 /// Lines whose text one search for words looks at: all of each has to be read.
 const MOST_LINES_OF_TEXT: usize = 8_000;
@@ -133,10 +137,15 @@ fn within(
         high = place(snapshot, tenant, to.as_millisecond() + SLACK_MILLIS)?;
     }
     if let Some(id) = &filter.request_id {
-        let Some(seq) = of_request(snapshot, tenant, id)? else {
+        let Some(came) = id::millis(id) else {
             return Ok((vec![], End::Last));
         };
-        (low, high) = (low.max(seq), high.min(seq + 1));
+        low = low.max(place(snapshot, tenant, came - SLACK_MILLIS)?);
+        high = high.min(place(snapshot, tenant, came + SLACK_MILLIS)?);
+        // Where it isn't found at once, the search goes on like any other.
+        if let Some(seq) = of_request(snapshot, tenant, id, came)? {
+            (low, high) = (low.max(seq - MOST_OF_ONE), high.min(seq + MOST_OF_ONE));
+        }
     }
     match direction {
         Direction::Older(before) => high = high.min(before.unwrap_or(i64::MAX)),
@@ -164,6 +173,7 @@ fn within(
             filter.subject.is_some(),
             filter.words.is_some(),
             most as i64,
+            filter.request_id.is_some(),
         ))
         .and_then(|rows| walk(rows, filter, limit, most))
         .doing("looking through the provisioning log")?;
@@ -180,12 +190,13 @@ const CHANGES_OF_ONE: Source = ("exchange_subject", "subject = ?2 AND deed <> 'r
 const READS_OF_ONE: Source = ("exchange_tenant", "subject = ?2 AND deed = 'read'");
 
 /// The statement that walks along these, merged in their order. `?1`: the tenant, `?3` and `?4`: from which place to before
-/// which, `?5` and `?6`: whether the subject and the text are wanted, `?7`: how many lines.
+/// which, `?5`, `?6` and `?8`: whether the subject, the text and the request's id are wanted, `?7`: how many lines.
 fn question(sources: &[Source], direction: Direction) -> String {
-    // SQLite looks a line up only for what its index hasn't got: for these two, only where they are asked for.
+    // SQLite looks a line up only for what its index hasn't got: for these, only where they are asked for.
     let select = |(index, which): &Source| {
         format!(
             "SELECT seq, at, status, deed, iif(?5, subject, NULL),
+                    iif(?8, request_id, NULL),
                     iif(?6, action || char(10) || coalesce(detail, '') || char(10) || coalesce(request_body, ''), '')
              FROM exchange INDEXED BY {index} WHERE tenant = ?1 AND {which} AND seq >= ?3 AND seq < ?4"
         )
@@ -286,12 +297,17 @@ fn is_wanted(row: &Row<'_>, filter: &Filter) -> rusqlite::Result<bool> {
     let refused = row.get::<_, u16>(2)? >= 400;
     let deed = row.get_ref(3)?.as_str()?;
     let subject = row.get_ref(4)?.as_str_or_null()?;
+    let request_id = row.get_ref(5)?.as_str_or_null()?;
     Ok(filter.refused.is_none_or(|wanted| wanted == refused)
         && filter.deed.is_none_or(|wanted| wanted.as_str() == deed)
         && filter
             .subject
             .as_deref()
             .is_none_or(|wanted| subject == Some(wanted))
+        && filter
+            .request_id
+            .as_deref()
+            .is_none_or(|wanted| request_id == Some(wanted))
         && filter.from.is_none_or(|from| from <= at)
         && filter.to.is_none_or(|to| at <= to))
 }
@@ -299,17 +315,19 @@ fn is_wanted(row: &Row<'_>, filter: &Filter) -> rusqlite::Result<bool> {
 /// Whether a line has the words, which are in lower case; adds to `bytes` what was read for it.
 fn mentions(row: &Row<'_>, words: Option<&str>, bytes: &mut usize) -> rusqlite::Result<bool> {
     let Some(words) = words else { return Ok(true) };
-    let text = row.get_ref(5)?.as_str()?;
+    let text = row.get_ref(6)?.as_str()?;
     *bytes += text.len();
     Ok(text.to_lowercase().contains(words))
 }
 
-/// The place of a request's line. Its id tells when it came, and there its line is, or nearby: after those of whatever was
-/// done with sooner.
-fn of_request(snapshot: &Snapshot<'_>, tenant: TenantId, id: &str) -> Result<Option<i64>> {
-    let Some(came) = id::millis(id) else {
-        return Ok(None);
-    };
+/// The place of a line of the request that `came` at this millisecond, if it is near that time. A line lies where its request
+/// was done with, so those of whatever was done with sooner are before it.
+fn of_request(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    id: &str,
+    came: i64,
+) -> Result<Option<i64>> {
     let middle = place(snapshot, tenant, came)?;
     let find = |nearby: &str| {
         snapshot
@@ -381,6 +399,11 @@ mod tests {
         id
     }
 
+    /// A bulk request's lines have one id and one time: 20 to 23 are such.
+    fn one_of(n: i64) -> i64 {
+        if (20..24).contains(&n) { 21 } else { n }
+    }
+
     /// 60 lines of ours, every fifth of them behind one of another tenant, half a minute apart.
     fn log() -> (Fixture, Vec<Exchange>) {
         let fixture = fixture();
@@ -395,12 +418,12 @@ mod tests {
                 ("POST", "/scim/v2/.search"),
             ][n as usize % 5];
             let line = Exchange {
-                at: came(n),
+                at: came(one_of(n)),
                 method: method.to_owned(),
                 target: target.to_owned(),
                 status: if n % 7 == 0 { 409 } else { 200 },
                 subject: (n % 3 == 0).then(|| format!("id-{}", n % 6)),
-                request_id: request(n),
+                request_id: request(one_of(n)),
                 action: format!("did {n}"),
                 detail: (n % 7 == 0).then(|| "Taken by ANA".to_owned()),
                 request_body: (n % 11 == 0).then(|| "{\"userName\":\"ana\"}".to_owned()),
@@ -522,7 +545,7 @@ mod tests {
                     .read(|snapshot| {
                         let mut statement = snapshot.conn.prepare(&sql).unwrap();
                         let rows = statement
-                            .query_map((1, "", 1, 1, 0, 0, 1), |row| row.get(3))
+                            .query_map((1, "", 1, 1, 0, 0, 1, 0), |row| row.get(3))
                             .unwrap();
                         Ok(rows.map(|row| row.unwrap()).collect())
                     })

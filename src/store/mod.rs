@@ -167,8 +167,8 @@ impl Store {
     }
 
     /// As [`Store::write`], of a change that may be run several times: what it did before the last time is rolled back by
-    /// then. Many of these at once cost less. Of tenants, roles and tokens they write what forgets by
-    /// itself what is known of it (`known.rs`), and nothing else.
+    /// then. Many of these at once cost less. Of tenants, roles, tokens and the archive they write
+    /// what forgets by itself what is known of it (`known.rs`), and nothing else.
     pub fn write_again<T: Send + 'static>(
         &self,
         now: Timestamp,

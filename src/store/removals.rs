@@ -54,7 +54,8 @@ pub fn recent(tx: &Tx<'_>, tenant: TenantId, kind: Kind, window: Duration) -> Re
                     count(DISTINCT iif(resource.row IS NOT NULL AND resource.deleted_at IS NULL, event.subject, NULL))
              FROM event INDEXED BY event_kind LEFT JOIN resource ON resource.id = event.subject AND resource.tenant = event.tenant
              WHERE event.tenant = ?1 AND event.kind IN ({kinds}) AND {BY_KIND} AND event.at > ?2 AND event.actor LIKE 'token:%'
-               AND event.seq > coalesce((SELECT max(seq) FROM event WHERE tenant = ?1 AND kind = 'removals.usual' AND {BY_KIND}), 0)
+               AND event.seq > coalesce((SELECT max(seq) FROM event INDEXED BY event_kind
+                                                WHERE tenant = ?1 AND kind = 'removals.usual' AND {BY_KIND}), 0)
                AND NOT (resource.row IS NOT NULL AND resource.deleted_at IS NULL AND resource.active IS NOT 0)"
         ))
         .and_then(|mut statement| {

@@ -84,8 +84,8 @@ const TABLES: &[Table] = &[
                    'created', created, 'last_modified', last_modified, 'version', version, 'deleted_at', deleted_at,
                    'document', json(document))
                FROM resource NOT INDEXED WHERE tenant = ?1 ORDER BY row",
-        // Its other columns are made of the document, see `insert_resource`.
-        insert: "UPDATE resource SET document = ?2 -> '$.resource.document' WHERE tenant = ?1 AND id = ?2 ->> '$.resource.id'",
+        // Most columns are made of the document: `insert_resource` does it.
+        insert: "",
         taken: "SELECT 1 FROM resource WHERE id = ?1 ->> '$.resource.id'",
     },
     Table {
@@ -281,7 +281,6 @@ pub fn insert_resource(
     tenant: TenantId,
     kind: Kind,
     resource: Resource,
-    line: &str,
 ) -> Result<bool> {
     let time = |millis| jiff::Timestamp::from_millisecond(millis).doing("reading a time");
     let stored = Stored {
@@ -302,8 +301,9 @@ pub fn insert_resource(
         };
         role = Some(found.id);
     }
+    tx.known.forget();
     resources::insert_stored(tx, tenant, stored, role, deleted_at.map(Millis))?;
-    insert(tx, tenant, "resource", line)
+    Ok(true)
 }
 
 /// Makes the tenant what its line says, and lets the next event have a number after `last_event`, so that who has read

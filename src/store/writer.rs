@@ -263,14 +263,23 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
     let mut wal = Wal::of(&conn, LARGE_WAL_BYTES, WAIT_FOR_READERS);
     let known = Known::default();
     while let Some((mut changes, mut exchanges)) = queue.next() {
-        let committed = commit(&conn, &anchor, &known, &mut changes, &exchanges, queue);
+        let mut recorded = exchanges.len();
+        let committed = commit(
+            &conn,
+            &anchor,
+            &known,
+            &mut changes,
+            &exchanges,
+            &mut recorded,
+            queue,
+        );
+        queue.give_back(exchanges.split_off(recorded));
         // Only those that can be made again, which are many, are known to leave it as it is.
         if committed.is_err() || changes.iter().any(|change| !change.repeats) {
             known.forget();
         }
         match committed.map_err(faults::in_words) {
-            Ok((answers, recorded)) => {
-                queue.give_back(exchanges.split_off(recorded));
+            Ok(answers) => {
                 if !answers.is_empty() {
                     queue.count_commit(answers.len());
                 }
@@ -308,19 +317,21 @@ fn run(conn: Connection, queue: &Queue) -> Result<()> {
         .doing("closing the database")
 }
 
-/// One transaction: the answers, and how many of the exchanges are recorded. Where it fails, all answers are dropped.
+/// One transaction, which says how many of the exchanges are `recorded` with it. Where it fails, all answers are dropped.
 fn commit(
     conn: &Connection,
     anchor: &Anchor,
     known: &Known,
     changes: &mut [Change],
     exchanges: &[Exchange],
+    recorded: &mut usize,
     queue: &Queue,
-) -> Result<(Vec<Answer>, usize)> {
+) -> Result<Vec<Answer>> {
     // Exchanges alone make room as soon as there is a change.
     let hurries = changes.is_empty();
     let begin = || begin(conn, known, exchanges, || hurries && queue.has_changes());
-    let (mut transaction, recorded) = begin()?;
+    let (mut transaction, count) = begin()?;
+    *recorded = count;
     let alone = changes.len() == 1;
     let plainly = alone || changes.iter().all(|change| change.repeats);
     let made = plainly
@@ -336,7 +347,7 @@ fn commit(
     };
     anchor.holds()?;
     transaction.commit().doing("committing")?;
-    Ok((answers, recorded))
+    Ok(answers)
 }
 
 /// Runs changes one after the other, and ends early with `false` where one that was refused has written something.
@@ -377,8 +388,8 @@ fn run_apart(conn: &Connection, known: &Known, changes: &mut [Change]) -> Result
     changes.iter_mut().map(run).collect()
 }
 
-/// Begins a transaction with exchanges: first, so that the log tells of a read before the change that followed it. Answers how
-/// many there are in it: not all of them where somebody is in a `hurry`.
+/// Begins a transaction with exchanges: first, so that the log tells of a read before the change that followed it, as far as
+/// there are not too many of them. Answers how many are in it: not all where somebody is in a `hurry`.
 fn begin<'c>(
     conn: &'c Connection,
     known: &Known,

@@ -124,6 +124,8 @@ fn each_kind_of_request_is_said_in_words_and_found_by_every_filter() {
         ("words=ana%40CONTOSO", vec![2, 6]),
         ("words=ana&outcome=refused", vec![2]),
         (&format!("request={request}"), vec![0]),
+        (&format!("request=+{}", request.to_uppercase()), vec![0]),
+        ("request=f47ac10b-58cc-4372-a567-0e02b2c3d479", vec![]),
         ("from=2020-01-01&to=2999-01-01", vec![0, 1, 2, 3, 4, 5, 6]),
         ("to=2020-01-01T08%3A00", vec![]),
         ("from=2999-01-01", vec![]),
@@ -534,6 +536,14 @@ fn a_bulk_request_is_tried_again_as_a_whole_and_each_operation_has_its_own_chang
             "refused to create a user",
             "created user ana"
         ]
+    );
+    let last = run(&server, &["log", "-o", "json", "-n", "1"]);
+    let last = serde_json::from_str::<Value>(&last).unwrap();
+    let of_it = format!("{LOG}?request={}", last["requestId"].as_str().unwrap());
+    assert_eq!(lines(&mut browser, &of_it, 4), all);
+    assert_eq!(
+        lines(&mut browser, &format!("{of_it}&outcome=refused"), 1),
+        all[2..3]
     );
     for (seq, theirs, others) in [
         (1, "<td>&quot;ana&quot;</td>", "<td>&quot;bob&quot;</td>"),

@@ -34,14 +34,11 @@ pub(super) fn answer(visit: &Visit<'_>) -> Result<Response> {
             kind: Some(kind.as_str()).filter(|kind| !kind.is_empty()),
             about: Some(subject.as_str()).filter(|subject| !subject.is_empty()),
         };
-        // One more than is shown tells whether there are older ones.
-        let found = events::before(snapshot, tenant, selection, before, ON_A_PAGE + 1)?;
-        let shown = &found[..found.len().min(ON_A_PAGE)];
-        let last = shown.last().filter(|_| found.len() > ON_A_PAGE);
-        let rows = shown.iter().map(|event| row(snapshot, tenant, event));
+        let page = events::before(snapshot, tenant, selection, before, ON_A_PAGE)?;
+        let rows = page.events.iter().map(|event| row(snapshot, tenant, event));
         Ok(context! {
             events => rows.collect::<Result<Vec<_>>>()?,
-            older => last.map(|last| address(&kind, &about, Some(last.seq))),
+            older => page.older.map(|place| address(&kind, &about, Some(place))),
             newest => before.map(|_| address(&kind, &about, None)),
             nouns => nouns(),
             kinds => KINDS.to_vec(),

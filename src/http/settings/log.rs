@@ -204,7 +204,7 @@ impl Asked {
                 .into_iter()
                 .find(|deed| Some(deed.as_str()) == self.get("deed")),
             subject: None,
-            request_id: self.get("request").map(str::to_owned),
+            request_id: self.get("request").map(str::to_ascii_lowercase),
             words: self.get("words").map(str::to_owned),
             from,
             to,

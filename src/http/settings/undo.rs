@@ -57,7 +57,9 @@ fn show(visit: &Visit<'_>) -> Result<Response> {
             kind: Some("removals.unusual"),
             about: None,
         };
-        let told = events::before(snapshot, tenant, unusual, None, 1)?.pop();
+        let told = events::before(snapshot, tenant, unusual, None, 1)?
+            .events
+            .pop();
         let told = told.and_then(|event| event.after).unwrap_or_default();
         let mark = removals::unusual_since(snapshot, tenant)?.map(|since| {
             context! {

@@ -18,7 +18,7 @@ pub(super) const MAX_EXCHANGES: usize = 2048;
 /// Exchanges that come along with changes at most: whoever waits for a change is not to wait for the log of everybody's
 /// reads. With eight clients that read as fast as they can, 512 made a PATCH take 37 ms.
 const MAX_EXCHANGES_ALONG: usize = 128;
-/// From here on readers are busy: so many exchanges have come since the last transaction.
+/// From here on readers are busy: so many exchanges wait.
 pub(super) const EXCHANGES_OF_BUSY_READERS: usize = 32;
 /// How long changes gather then: fewer commits leave processors to those who read, and each makes readers read their pages
 /// anew.
@@ -186,7 +186,8 @@ impl Queue {
             .drained
             .wait_timeout_while(self.lock(), patience, crowded)
             .unwrap_or_else(PoisonError::into_inner);
-        if waiting.exchanges.len() == MAX_WAITING_EXCHANGES {
+        // Those that were given back may have made it more.
+        if waiting.exchanges.len() >= MAX_WAITING_EXCHANGES {
             self.dropped_exchanges.fetch_add(1, Ordering::Relaxed);
             return;
         }

@@ -392,12 +392,6 @@ fn who_finds_many_exchanges_waits_for_the_log_and_not_for_long() {
 
 #[test]
 fn changes_gather_beside_busy_readers_and_not_otherwise() {
-    let change = || Change {
-        now: at(0),
-        run: Box::new(|_| unreachable!("it is only taken")),
-        repeats: true,
-        lost: Box::new(|_| {}),
-    };
     let tenant = TenantId(1);
     let take = |exchanges| {
         let queue = Queue::default();
@@ -406,8 +400,8 @@ fn changes_gather_beside_busy_readers_and_not_otherwise() {
         }
         let started = Instant::now();
         let (changes, along) = std::thread::scope(|scope| {
-            queue.add_change(change());
-            let second = scope.spawn(|| queue.add_change(change()));
+            queue.add_change(waiting());
+            let second = scope.spawn(|| queue.add_change(waiting()));
             let batch = queue.next().unwrap();
             second.join().unwrap();
             batch
@@ -424,37 +418,77 @@ fn changes_gather_beside_busy_readers_and_not_otherwise() {
     assert!(calm.iter().any(|(_, time)| *time < GATHERING), "{calm:?}");
 }
 
+/// A change that is only taken.
+fn waiting() -> Change {
+    Change {
+        now: at(0),
+        run: Box::new(|_| unreachable!("it is only taken")),
+        repeats: true,
+        lost: Box::new(|_| {}),
+    }
+}
+
 #[test]
 fn exchanges_make_room_for_a_change_and_are_recorded_after_it_in_their_order() {
     let fixture = fixture();
-    let lines: Vec<_> = (0..100)
-        .map(|n| Exchange {
-            action: format!("read {n}"),
-            ..exchange(fixture.tenant, 0)
-        })
-        .collect();
+    let line = |n| Exchange {
+        action: format!("read {n}"),
+        ..exchange(fixture.tenant, 0)
+    };
+    let lines: Vec<_> = (0..100).map(line).collect();
     let queue = Queue::default();
     let add = |lines: &[Exchange]| {
-        (lines.iter()).for_each(|line| queue.add_exchange(Duration::ZERO, line.clone()))
+        (lines.iter()).for_each(|line| queue.add_exchange(Duration::ZERO, line.clone()));
+    };
+    let file = fixture.dir.path().join("rollcall.db");
+    let (conn, anchor) = (
+        crate::store::connection::open(&file).unwrap(),
+        Anchor::of(&file),
+    );
+    let known = Known::default();
+    // Commits what was taken and nothing else; how much of it.
+    let record = |mut taken: Vec<Exchange>| {
+        let mut recorded = 0;
+        commit(
+            &conn,
+            &anchor,
+            &known,
+            &mut [],
+            &taken,
+            &mut recorded,
+            &queue,
+        )
+        .unwrap();
+        queue.give_back(taken.split_off(recorded));
+        recorded
     };
     add(&lines[..99]);
-    let (changes, mut taken) = queue.next().unwrap();
-    assert_eq!((changes.len(), taken.len()), (0, 99));
+    let (_, taken) = queue.next().unwrap();
+    assert_eq!(taken.len(), 99);
     add(&lines[99..]);
-    let conn = crate::store::connection::open(&fixture.dir.path().join("rollcall.db")).unwrap();
-    while !taken.is_empty() {
-        let (transaction, recorded) = begin(&conn, &Known::default(), &taken, || true).unwrap();
-        transaction.commit().unwrap();
-        assert_eq!(recorded, taken.len().min(AT_ONCE));
-        queue.give_back(taken.split_off(recorded));
-        queue.close();
-        taken = queue.next().map_or(vec![], |(_, exchanges)| exchanges);
-    }
+    queue.add_change(waiting());
+    assert_eq!(record(taken), AT_ONCE);
+    let (changes, taken) = queue.next().unwrap();
+    assert_eq!((changes.len(), record(taken)), (1, 100 - AT_ONCE));
     let kept = fixture
         .store
         .read(|snapshot| exchanges::last(snapshot, None, 200));
     let kept = kept.unwrap().into_iter().map(|line| line.exchange);
     assert_eq!(kept.collect::<Vec<_>>(), lines);
+}
+
+#[test]
+fn what_is_given_back_leaves_the_bound_of_what_waits() {
+    let queue = Queue::default();
+    let add = |count| {
+        (0..count).for_each(|_| queue.add_exchange(Duration::ZERO, exchange(TenantId(1), 0)));
+    };
+    add(MAX_EXCHANGES);
+    let (_, taken) = queue.next().unwrap();
+    add(MAX_WAITING_EXCHANGES);
+    queue.give_back(taken);
+    add(3);
+    assert_eq!(queue.dropped_exchanges.load(Ordering::Relaxed), 3);
 }
 
 #[test]
