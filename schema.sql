@@ -52,6 +52,29 @@ CREATE TABLE token (
 CREATE INDEX token_tenant ON token (tenant, kind, revoked);
 CREATE INDEX token_person ON token (person) WHERE person IS NOT NULL;
 
+-- Raised with each change of a tenant or a token: what a connection knows of those outlasts all other commits
+-- (src/store/known.rs). One row, or none before the first change.
+CREATE TABLE epoch (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    number INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER tenant_changes AFTER UPDATE ON tenant BEGIN
+    INSERT INTO epoch VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = number + 1;
+END;
+
+CREATE TRIGGER tenant_goes AFTER DELETE ON tenant BEGIN
+    INSERT INTO epoch VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = number + 1;
+END;
+
+CREATE TRIGGER token_changes AFTER UPDATE ON token BEGIN
+    INSERT INTO epoch VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = number + 1;
+END;
+
+CREATE TRIGGER token_goes AFTER DELETE ON token BEGIN
+    INSERT INTO epoch VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = number + 1;
+END;
+
 -- A local account: a way in that needs no provider. SCIM neither sees nor reaches it.
 CREATE TABLE account (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,

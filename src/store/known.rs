@@ -1,7 +1,8 @@
 //! What many requests have in common, read once and known until something is committed.
 //!
 //! Each connection knows for itself, and asks SQLite at the beginning of each transaction whether anybody else has committed
-//! since its last one: another thread, or a command in another process. Then it forgets everything.
+//! since its last one: another thread, or a command in another process. Then it forgets; but what it knows of tenants and
+//! tokens only where one of these has changed, which a number in the file tells.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -32,10 +33,14 @@ pub(super) type Shelf<K, T> = RefCell<HashMap<K, T>>;
 pub(super) struct Known {
     /// SQLite's number that is another one after each commit of anybody else.
     version: Cell<i64>,
+    /// The number that rises with each change of a tenant or a token.
+    epoch: Cell<Option<i64>>,
+    // Of tenants and tokens.
     pub(super) bearers: Shelf<TokenHash, Option<Arc<Bearer>>>,
     pub(super) schemas: Shelf<TenantId, Arc<Schemas>>,
     pub(super) settings: Shelf<TenantId, Settings>,
     pub(super) unusual_since: Shelf<TenantId, Option<Timestamp>>,
+    // Of all else.
     /// Whether anything is archived: where nothing is, nobody comes back from there.
     pub(super) archives: Shelf<(TenantId, Kind), bool>,
     /// The last number of each sequence that was given.
@@ -50,6 +55,7 @@ impl Known {
     pub(super) fn forget(&self) {
         let Known {
             version: _,
+            epoch: _,
             bearers,
             schemas,
             settings,
@@ -69,13 +75,34 @@ impl Known {
         clear(used);
     }
 
-    /// Forgets it where others have committed since; asked inside a transaction, so that it stays true in it.
+    /// Forgets all but what is known of tenants and tokens that are there.
+    fn forget_others(&self) {
+        clear(&self.archives);
+        clear(&self.last);
+        clear(&self.rules);
+        clear(&self.used);
+        // A new token is no change of one.
+        self.bearers
+            .borrow_mut()
+            .retain(|_, bearer| bearer.is_some());
+    }
+
+    /// Forgets what may be another where others have committed since; asked inside a transaction, so that it stays true in it.
     pub(super) fn refresh(&self, conn: &Connection) -> Result<()> {
         let version = conn
             .prepare_cached("PRAGMA data_version")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
             .doing("asking whether others have written")?;
-        if self.version.replace(version) != version {
+        if self.version.replace(version) == version {
+            return Ok(());
+        }
+        // A file that was made before there was such a number has no table for it.
+        let epoch = conn.prepare_cached("SELECT coalesce(max(number), 0) FROM epoch");
+        let epoch = epoch.and_then(|mut statement| statement.query_row([], |row| row.get(0)));
+        let epoch = epoch.ok();
+        if epoch.is_some() && self.epoch.replace(epoch) == epoch {
+            self.forget_others();
+        } else {
             self.forget();
         }
         Ok(())
@@ -109,8 +136,11 @@ pub(super) fn of<K: Eq + Hash, T: Clone + Debug + PartialEq>(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::*;
     use crate::store::fixture::{at, fixture, for_scim};
-    use crate::store::tokens::{self, Secret, TokenHash, TokenKind};
+    use crate::store::tokens::{self, Secret, TokenKind};
     use crate::store::{Store, Tx, tenants};
 
     #[test]
@@ -142,5 +172,26 @@ mod tests {
         let delete = move |tx: &Tx<'_>| tenants::delete(tx, tenant);
         ours.write(at(0), delete).unwrap();
         assert_eq!(look(), None);
+    }
+
+    #[test]
+    fn what_is_known_of_a_token_outlasts_commits_that_change_none() {
+        let fixture = fixture();
+        let (store, tenant) = (&fixture.store, fixture.tenant);
+        let secret = Secret::generate(TokenKind::Scim).unwrap();
+        let hash = TokenHash::of(secret.reveal());
+        let look = || {
+            store
+                .read(|snapshot| tokens::bearer(snapshot, &hash))
+                .unwrap()
+        };
+        let create = move |tx: &Tx<'_>| tokens::create(tx, tenant, &secret, &for_scim());
+        store.write(at(0), create).unwrap();
+        let known = look().unwrap();
+        fixture.insert(Kind::User, json!({"userName": "ana"}));
+        assert!(Arc::ptr_eq(&known, &look().unwrap()));
+        let pause = move |tx: &Tx<'_>| tenants::set_paused(tx, tenant, true);
+        store.write(at(0), pause).unwrap();
+        assert!(!Arc::ptr_eq(&known, &look().unwrap()));
     }
 }

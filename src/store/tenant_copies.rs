@@ -335,6 +335,7 @@ mod tests {
         "app_host",   // hosts are this server's, and each belongs to one tenant of it
         "app_session", // who is signed in at them
         "exchange", // the provisioning log: its days of bodies, of no use to the tenant's life elsewhere
+        "epoch",    // of this file alone
         "resource_value", // made of the documents
         "tally",    // made of the rows
         "cursor_key", // of the file, not of a tenant

@@ -295,6 +295,7 @@ mod tests {
         });
         let of_the_other = [
             (1, "tenant"),
+            (1, "epoch"), // of the file
             (5, "role"),
             (5, "role_value"),
             (1, "cursor_key"), // of the file

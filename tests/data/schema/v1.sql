@@ -41,6 +41,10 @@ CREATE TABLE token (
     last_used    INTEGER,                 -- to the minute, so that not every request writes this row
     last_address TEXT                     -- the client's address then
 ) STRICT;
+CREATE TABLE epoch (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    number INTEGER NOT NULL
+) STRICT;
 CREATE TABLE account (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant       INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
@@ -244,13 +248,14 @@ CREATE TABLE event (
     before  TEXT,             -- JSON, NULL where there was nothing
     after   TEXT              -- JSON, NULL where there is nothing now
 ) STRICT;
-INSERT INTO tenant VALUES (1, 'acme', 'acme', 1796099440771, NULL, 5, 'accept', 'revive', 30, 20, 25, 90, 0, 1, NULL, '[]');
-INSERT INTO token VALUES (1, 1, 'scim', 'SCIM', 'rcs_af1916', X'064F7691A0827E97F0E9F2945BECF1EDD7690EF7049F26E418EFEA9FDFD9F101', 1796099440810, NULL, NULL, '', NULL, 1796099440917, 1796099440917, '127.0.0.1');
-INSERT INTO token VALUES (2, 1, 'api', 'SCIM', 'rca_b0cef9', X'9F2307F8406E5B851F749BAD8BB655D936538F0C0917D930E084D3B16A8EA6DF', 1796099440913, NULL, NULL, 'read', NULL, NULL, NULL, NULL);
-INSERT INTO account VALUES (1, 1, 'admin@example.org', 'admin@example.org', '$argon2id$v=19$m=19456,t=2,p=1$thEcSO3H0UcbJrJtRcH4WA$QYu8gTQwn+doVv9sTUjAGNm3FoH+iYxAjFt71fMDYmc', 1796099440856, 1796099440969, 0);
-INSERT INTO session VALUES (1, 1, 1, NULL, X'1E5808DA309F999E0666D938B6CDA6A57A8022E6DE23E1FA537C133D4012F4D1', 1796099440969, 1796099440969, 'password', 1796099440969, '127.0.0.1', '', NULL);
-INSERT INTO session VALUES (2, 1, NULL, 1, X'5365480FD4CC7A0623B7FE6960572583CA4EF8D72CFAA8EA4E1EA385F3F96908', 1796099441027, 1796099441027, 'password', 1796099441027, '127.0.0.1', '', NULL);
-INSERT INTO link VALUES (X'0130DE66ACEB1A65417A3A0B5AECD20A1A479B5F0FA1C148D3F20B253FD2AE91', NULL, NULL, NULL, 1796101240767);
+INSERT INTO tenant VALUES (1, 'acme', 'acme', 1796099868229, NULL, 5, 'accept', 'revive', 30, 20, 25, 90, 0, 1, NULL, '[]');
+INSERT INTO token VALUES (1, 1, 'scim', 'SCIM', 'rcs_e6c3e5', X'3EF6A13ED5C72E5E72C5EAF0A3B6E1009A25B78F5000F57AFB5BA65A2CD3927B', 1796099868267, NULL, NULL, '', NULL, 1796099868361, 1796099868361, '127.0.0.1');
+INSERT INTO token VALUES (2, 1, 'api', 'SCIM', 'rca_653d6d', X'717FA8027DD1A9BC7EEA3F61AB63916CF2C82D0A58024CC9D29C4564214E9780', 1796099868357, NULL, NULL, 'read', NULL, NULL, NULL, NULL);
+INSERT INTO epoch VALUES (1, 3);
+INSERT INTO account VALUES (1, 1, 'admin@example.org', 'admin@example.org', '$argon2id$v=19$m=19456,t=2,p=1$+V+KeMSuwnjLu9Rn/TOq4g$/t+rPejICTe8GDTqjixBaF/lkmUxOmM4+MoaCQTHCE0', 1796099868306, 1796099868409, 0);
+INSERT INTO session VALUES (1, 1, 1, NULL, X'F60CD52E544FDB9F088E28EFE4A02FE0C391270C8279EF3DA1E7CFB32799A9C6', 1796099868409, 1796099868409, 'password', 1796099868409, '127.0.0.1', '', NULL);
+INSERT INTO session VALUES (2, 1, NULL, 1, X'9D3D75A7D05B35D7A90F0DED8F070675AEF0E1DC47C19A97F6878C6243F2C010', 1796099868466, 1796099868466, 'password', 1796099868466, '127.0.0.1', '', NULL);
+INSERT INTO link VALUES (X'D66D61B815FA35695850DD0AFF85F3D1CC91F2A9E38A75F56B90ACD389D5891F', NULL, NULL, NULL, 1796101668225);
 INSERT INTO role VALUES (1, 1, 'Admin', 1, 1);
 INSERT INTO role VALUES (2, 1, 'Billing admin', 2, 0);
 INSERT INTO role VALUES (3, 1, 'Team lead', 3, 0);
@@ -263,54 +268,54 @@ INSERT INTO role_value VALUES (1, 'Member', 5);
 INSERT INTO role_value VALUES (1, 'Responder', 4);
 INSERT INTO role_value VALUES (1, 'Team lead', 3);
 INSERT INTO role_group VALUES (1, 'sre', 'SRE', 3);
-INSERT INTO resource VALUES (1, 1, 'User', '01a22fde-8115-7000-a86d-e140ce2a4e3d', 'ana@example.org', 'ana@example.org', 'a', 1, 'Boss', 1, 1796099440917, 1796099440917, 3, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
-INSERT INTO resource VALUES (2, 1, 'User', '01a22fde-8135-7000-8bd5-84ca460aa99c', 'bob@example.org', 'bob@example.org', NULL, 1, NULL, 3, 1796099440949, 1796099440949, 2, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
-INSERT INTO resource VALUES (3, 1, 'User', '01a22fde-8136-7000-820b-8578438582d8', 'gone@example.org', 'gone@example.org', NULL, 1, NULL, 3, 1796099440950, 1796099440950, 3, 1796099440956, '{"active":true,"userName":"gone@example.org"}');
-INSERT INTO resource VALUES (4, 1, 'Group', '01a22fde-8137-7000-8bb1-72e67da64567', 'sre', 'SRE', NULL, NULL, NULL, NULL, 1796099440951, 1796099440956, 4, NULL, '{"displayName":"SRE"}');
-INSERT INTO resource VALUES (5, 1, 'Group', '01a22fde-8139-7000-a61e-459bc6228d8d', 'everybody', 'Everybody', NULL, NULL, NULL, NULL, 1796099440953, 1796099440953, 2, NULL, '{"displayName":"Everybody"}');
-INSERT INTO password VALUES (1, 1, '$argon2id$v=19$m=19456,t=2,p=1$99sbd8um6QaJtIv+VI3Lsw$2fY4Z5Ief2UsnGo6DGpE+ox5eOhst/EX4OpxjIqRrH8', 1796099440917);
+INSERT INTO resource VALUES (1, 1, 'User', '01a22fe5-06c9-7000-9c73-3b12182afff3', 'ana@example.org', 'ana@example.org', 'a', 1, 'Boss', 1, 1796099868361, 1796099868361, 3, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
+INSERT INTO resource VALUES (2, 1, 'User', '01a22fe5-06e6-7000-bcde-42660a6dd9d7', 'bob@example.org', 'bob@example.org', NULL, 1, NULL, 3, 1796099868390, 1796099868390, 2, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
+INSERT INTO resource VALUES (3, 1, 'User', '01a22fe5-06e8-7000-a85f-2e99ec4d90c5', 'gone@example.org', 'gone@example.org', NULL, 1, NULL, 3, 1796099868392, 1796099868392, 3, 1796099868397, '{"active":true,"userName":"gone@example.org"}');
+INSERT INTO resource VALUES (4, 1, 'Group', '01a22fe5-06e9-7000-b316-8d0a64328cac', 'sre', 'SRE', NULL, NULL, NULL, NULL, 1796099868393, 1796099868397, 4, NULL, '{"displayName":"SRE"}');
+INSERT INTO resource VALUES (5, 1, 'Group', '01a22fe5-06ea-7000-a726-36dc13b89daf', 'everybody', 'Everybody', NULL, NULL, NULL, NULL, 1796099868394, 1796099868394, 2, NULL, '{"displayName":"Everybody"}');
+INSERT INTO password VALUES (1, 1, '$argon2id$v=19$m=19456,t=2,p=1$MTq/38bfSjwGGz001Nh8fw$GgD2yhyUPgDEmWj66i5bR79FrRe8mEtzB9bJ03IGn5o', 1796099868361);
 INSERT INTO tally VALUES (1, 'Group', 0, 2);
 INSERT INTO tally VALUES (1, 'User', 0, 2);
-INSERT INTO cursor_key VALUES (1, X'E40D20C511A7A23777D5598E067177D5F0C18B7AFB9BD8A576878EF49BAB27D7');
+INSERT INTO cursor_key VALUES (1, X'2A7BB6531347D23B8EAE5AC58DE524697F234290E7D6C83E5DA1CC195C406B2B');
 INSERT INTO resource_value VALUES (1, 'emails.value', 'ana@example.org', 1);
-INSERT INTO team_member VALUES (4, 1, 0, 1796099440951);
-INSERT INTO team_member VALUES (4, 2, 0, 1796099440955);
-INSERT INTO team_member VALUES (4, 3, 0, 1796099440951);
-INSERT INTO team_member VALUES (5, 4, 1, 1796099440953);
-INSERT INTO exchange VALUES (1, 1, 1, 1796099440917, '127.0.0.1', '01a22fde-8115-7289-9dfd-6aff6d5a0a4b', 'POST', '/scim/v2/Users', 'create', 'created user ana@example.org', '01a22fde-8115-7000-a86d-e140ce2a4e3d', 201, 8, 10, NULL, NULL, 30577, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (2, 1, 1, 1796099440949, '127.0.0.1', '01a22fde-8135-772f-8555-94c133c5fc10', 'POST', '/scim/v2/Users', 'create', 'created user bob@example.org', '01a22fde-8135-7000-8bd5-84ca460aa99c', 201, 11, 12, NULL, NULL, 730, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (3, 1, 1, 1796099440950, '127.0.0.1', '01a22fde-8136-7d8e-abf0-0b07a3d69d6c', 'POST', '/scim/v2/Users', 'create', 'created user gone@example.org', '01a22fde-8136-7000-820b-8578438582d8', 201, 13, 14, NULL, NULL, 497, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (4, 1, 1, 1796099440951, '127.0.0.1', '01a22fde-8137-7ed6-9dd9-8fbb08b36177', 'POST', '/scim/v2/Groups', 'create', 'created team SRE with 2 members', '01a22fde-8137-7000-8bb1-72e67da64567', 201, 15, 18, NULL, NULL, 1091, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (5, 1, 1, 1796099440953, '127.0.0.1', '01a22fde-8139-7b76-8622-2a5a0d9839e7', 'POST', '/scim/v2/Groups', 'create', 'created team Everybody with 1 member', '01a22fde-8139-7000-a61e-459bc6228d8d', 201, 19, 20, NULL, NULL, 1094, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (6, 1, 1, 1796099440955, '127.0.0.1', '01a22fde-813b-78df-8c2b-c87993f9c950', 'PATCH', '/scim/v2/Groups/01a22fde-8137-7000-8bb1-72e67da64567', 'change', 'added 1 member to team SRE', '01a22fde-8137-7000-8bb1-72e67da64567', 204, 21, 22, NULL, NULL, 723, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (7, 1, 1, 1796099440956, '127.0.0.1', '01a22fde-813c-7c83-b03d-66d066a00e79', 'DELETE', '/scim/v2/Users/01a22fde-8136-7000-820b-8578438582d8', 'delete', 'deleted user gone@example.org', '01a22fde-8136-7000-820b-8578438582d8', 204, 23, 24, NULL, NULL, 770, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (8, 1, 1, 1796099440958, '127.0.0.1', '01a22fde-813e-725d-8c1f-1075c87ddac1', 'POST', '/scim/v2/Users', 'create', 'refused to create a user', NULL, 409, NULL, NULL, 'uniqueness', 'userName "ana@example.org" belongs to another User already', 600, '[]', '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ana@example.org"}', '{"detail":"userName \"ana@example.org\" belongs to another User already","schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"scimType":"uniqueness","status":"409"}');
-INSERT INTO event VALUES (1, 1, 1796099440771, 'operator', 'tenant.created', 'acme', NULL, NULL, '{"name":"acme"}');
-INSERT INTO event VALUES (2, 1, 1796099440810, 'operator', 'token.created', '1', NULL, NULL, '{"expires":null,"for":"scim","name":"SCIM","prefix":"rcs_af1916","scopes":[]}');
-INSERT INTO event VALUES (3, 1, 1796099440819, 'operator', 'setting.changed', 'password_sign_in', NULL, 'false', 'true');
-INSERT INTO event VALUES (4, 1, 1796099440856, 'operator', 'account.created', '1', NULL, NULL, '{"email":"admin@example.org"}');
-INSERT INTO event VALUES (5, 1, 1796099440864, 'operator', 'role.mapped', 'Boss', NULL, NULL, '{"by":"value","role":"Admin"}');
-INSERT INTO event VALUES (6, 1, 1796099440873, 'operator', 'role.mapped', 'SRE', NULL, NULL, '{"by":"group","role":"Team lead"}');
-INSERT INTO event VALUES (7, 1, 1796099440913, 'operator', 'token.created', '2', NULL, NULL, '{"expires":null,"for":"api","name":"SCIM","prefix":"rca_b0cef9","scopes":["read"]}');
-INSERT INTO event VALUES (8, 1, 1796099440917, 'token:1', 'user.created', '01a22fde-8115-7000-a86d-e140ce2a4e3d', NULL, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
-INSERT INTO event VALUES (9, 1, 1796099440917, 'token:1', 'role.assigned', '01a22fde-8115-7000-a86d-e140ce2a4e3d', NULL, NULL, '{"role":"Admin"}');
-INSERT INTO event VALUES (10, 1, 1796099440917, 'token:1', 'user.password_changed', '01a22fde-8115-7000-a86d-e140ce2a4e3d', NULL, NULL, '{"password":"set"}');
-INSERT INTO event VALUES (11, 1, 1796099440949, 'token:1', 'user.created', '01a22fde-8135-7000-8bd5-84ca460aa99c', NULL, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
-INSERT INTO event VALUES (12, 1, 1796099440949, 'token:1', 'role.assigned', '01a22fde-8135-7000-8bd5-84ca460aa99c', NULL, NULL, '{"role":"Member"}');
-INSERT INTO event VALUES (13, 1, 1796099440950, 'token:1', 'user.created', '01a22fde-8136-7000-820b-8578438582d8', NULL, NULL, '{"active":true,"userName":"gone@example.org"}');
-INSERT INTO event VALUES (14, 1, 1796099440950, 'token:1', 'role.assigned', '01a22fde-8136-7000-820b-8578438582d8', NULL, NULL, '{"role":"Member"}');
-INSERT INTO event VALUES (15, 1, 1796099440951, 'token:1', 'team.created', '01a22fde-8137-7000-8bb1-72e67da64567', NULL, NULL, '{"displayName":"SRE"}');
-INSERT INTO event VALUES (16, 1, 1796099440951, 'token:1', 'member.added', '01a22fde-8137-7000-8bb1-72e67da64567', '01a22fde-8115-7000-a86d-e140ce2a4e3d', NULL, NULL);
-INSERT INTO event VALUES (17, 1, 1796099440951, 'token:1', 'member.added', '01a22fde-8137-7000-8bb1-72e67da64567', '01a22fde-8136-7000-820b-8578438582d8', NULL, NULL);
-INSERT INTO event VALUES (18, 1, 1796099440951, 'token:1', 'role.assigned', '01a22fde-8136-7000-820b-8578438582d8', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
-INSERT INTO event VALUES (19, 1, 1796099440953, 'token:1', 'team.created', '01a22fde-8139-7000-a61e-459bc6228d8d', NULL, NULL, '{"displayName":"Everybody"}');
-INSERT INTO event VALUES (20, 1, 1796099440953, 'token:1', 'subteam.added', '01a22fde-8139-7000-a61e-459bc6228d8d', '01a22fde-8137-7000-8bb1-72e67da64567', NULL, NULL);
-INSERT INTO event VALUES (21, 1, 1796099440955, 'token:1', 'member.added', '01a22fde-8137-7000-8bb1-72e67da64567', '01a22fde-8135-7000-8bd5-84ca460aa99c', NULL, NULL);
-INSERT INTO event VALUES (22, 1, 1796099440955, 'token:1', 'role.assigned', '01a22fde-8135-7000-8bd5-84ca460aa99c', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
-INSERT INTO event VALUES (23, 1, 1796099440956, 'token:1', 'member.removed', '01a22fde-8137-7000-8bb1-72e67da64567', '01a22fde-8136-7000-820b-8578438582d8', NULL, NULL);
-INSERT INTO event VALUES (24, 1, 1796099440956, 'token:1', 'user.deleted', '01a22fde-8136-7000-820b-8578438582d8', NULL, '{"active":true,"userName":"gone@example.org"}', NULL);
-INSERT INTO event VALUES (25, 1, 1796099440969, 'account:1', 'account.signed_in', '1', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
-INSERT INTO event VALUES (26, 1, 1796099441027, 'person:01a22fde-8115-7000-a86d-e140ce2a4e3d', 'user.signed_in', '01a22fde-8115-7000-a86d-e140ce2a4e3d', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
+INSERT INTO team_member VALUES (4, 1, 0, 1796099868393);
+INSERT INTO team_member VALUES (4, 2, 0, 1796099868396);
+INSERT INTO team_member VALUES (4, 3, 0, 1796099868393);
+INSERT INTO team_member VALUES (5, 4, 1, 1796099868394);
+INSERT INTO exchange VALUES (1, 1, 1, 1796099868361, '127.0.0.1', '01a22fe5-06c9-725d-8ad9-d1746c9cb63b', 'POST', '/scim/v2/Users', 'create', 'created user ana@example.org', '01a22fe5-06c9-7000-9c73-3b12182afff3', 201, 8, 10, NULL, NULL, 27970, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (2, 1, 1, 1796099868390, '127.0.0.1', '01a22fe5-06e6-7bb7-8b2d-8ae8fcc37397', 'POST', '/scim/v2/Users', 'create', 'created user bob@example.org', '01a22fe5-06e6-7000-bcde-42660a6dd9d7', 201, 11, 12, NULL, NULL, 703, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (3, 1, 1, 1796099868392, '127.0.0.1', '01a22fe5-06e8-70b5-ac30-6517c6bd6f1b', 'POST', '/scim/v2/Users', 'create', 'created user gone@example.org', '01a22fe5-06e8-7000-a85f-2e99ec4d90c5', 201, 13, 14, NULL, NULL, 431, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (4, 1, 1, 1796099868393, '127.0.0.1', '01a22fe5-06e9-707d-b444-cdb78558972f', 'POST', '/scim/v2/Groups', 'create', 'created team SRE with 2 members', '01a22fe5-06e9-7000-b316-8d0a64328cac', 201, 15, 18, NULL, NULL, 1145, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (5, 1, 1, 1796099868394, '127.0.0.1', '01a22fe5-06ea-7d84-9d65-dbd0711fad77', 'POST', '/scim/v2/Groups', 'create', 'created team Everybody with 1 member', '01a22fe5-06ea-7000-a726-36dc13b89daf', 201, 19, 20, NULL, NULL, 1060, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (6, 1, 1, 1796099868396, '127.0.0.1', '01a22fe5-06ec-796e-8487-f19b54c2dd10', 'PATCH', '/scim/v2/Groups/01a22fe5-06e9-7000-b316-8d0a64328cac', 'change', 'added 1 member to team SRE', '01a22fe5-06e9-7000-b316-8d0a64328cac', 204, 21, 22, NULL, NULL, 746, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (7, 1, 1, 1796099868397, '127.0.0.1', '01a22fe5-06ed-7cd0-aacc-cab0037f2026', 'DELETE', '/scim/v2/Users/01a22fe5-06e8-7000-a85f-2e99ec4d90c5', 'delete', 'deleted user gone@example.org', '01a22fe5-06e8-7000-a85f-2e99ec4d90c5', 204, 23, 24, NULL, NULL, 756, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (8, 1, 1, 1796099868399, '127.0.0.1', '01a22fe5-06ef-73c7-b10f-0e7d11cf64df', 'POST', '/scim/v2/Users', 'create', 'refused to create a user', NULL, 409, NULL, NULL, 'uniqueness', 'userName "ana@example.org" belongs to another User already', 482, '[]', '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ana@example.org"}', '{"detail":"userName \"ana@example.org\" belongs to another User already","schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"scimType":"uniqueness","status":"409"}');
+INSERT INTO event VALUES (1, 1, 1796099868229, 'operator', 'tenant.created', 'acme', NULL, NULL, '{"name":"acme"}');
+INSERT INTO event VALUES (2, 1, 1796099868267, 'operator', 'token.created', '1', NULL, NULL, '{"expires":null,"for":"scim","name":"SCIM","prefix":"rcs_e6c3e5","scopes":[]}');
+INSERT INTO event VALUES (3, 1, 1796099868274, 'operator', 'setting.changed', 'password_sign_in', NULL, 'false', 'true');
+INSERT INTO event VALUES (4, 1, 1796099868306, 'operator', 'account.created', '1', NULL, NULL, '{"email":"admin@example.org"}');
+INSERT INTO event VALUES (5, 1, 1796099868313, 'operator', 'role.mapped', 'Boss', NULL, NULL, '{"by":"value","role":"Admin"}');
+INSERT INTO event VALUES (6, 1, 1796099868320, 'operator', 'role.mapped', 'SRE', NULL, NULL, '{"by":"group","role":"Team lead"}');
+INSERT INTO event VALUES (7, 1, 1796099868357, 'operator', 'token.created', '2', NULL, NULL, '{"expires":null,"for":"api","name":"SCIM","prefix":"rca_653d6d","scopes":["read"]}');
+INSERT INTO event VALUES (8, 1, 1796099868361, 'token:1', 'user.created', '01a22fe5-06c9-7000-9c73-3b12182afff3', NULL, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
+INSERT INTO event VALUES (9, 1, 1796099868361, 'token:1', 'role.assigned', '01a22fe5-06c9-7000-9c73-3b12182afff3', NULL, NULL, '{"role":"Admin"}');
+INSERT INTO event VALUES (10, 1, 1796099868361, 'token:1', 'user.password_changed', '01a22fe5-06c9-7000-9c73-3b12182afff3', NULL, NULL, '{"password":"set"}');
+INSERT INTO event VALUES (11, 1, 1796099868390, 'token:1', 'user.created', '01a22fe5-06e6-7000-bcde-42660a6dd9d7', NULL, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
+INSERT INTO event VALUES (12, 1, 1796099868390, 'token:1', 'role.assigned', '01a22fe5-06e6-7000-bcde-42660a6dd9d7', NULL, NULL, '{"role":"Member"}');
+INSERT INTO event VALUES (13, 1, 1796099868392, 'token:1', 'user.created', '01a22fe5-06e8-7000-a85f-2e99ec4d90c5', NULL, NULL, '{"active":true,"userName":"gone@example.org"}');
+INSERT INTO event VALUES (14, 1, 1796099868392, 'token:1', 'role.assigned', '01a22fe5-06e8-7000-a85f-2e99ec4d90c5', NULL, NULL, '{"role":"Member"}');
+INSERT INTO event VALUES (15, 1, 1796099868393, 'token:1', 'team.created', '01a22fe5-06e9-7000-b316-8d0a64328cac', NULL, NULL, '{"displayName":"SRE"}');
+INSERT INTO event VALUES (16, 1, 1796099868393, 'token:1', 'member.added', '01a22fe5-06e9-7000-b316-8d0a64328cac', '01a22fe5-06c9-7000-9c73-3b12182afff3', NULL, NULL);
+INSERT INTO event VALUES (17, 1, 1796099868393, 'token:1', 'member.added', '01a22fe5-06e9-7000-b316-8d0a64328cac', '01a22fe5-06e8-7000-a85f-2e99ec4d90c5', NULL, NULL);
+INSERT INTO event VALUES (18, 1, 1796099868393, 'token:1', 'role.assigned', '01a22fe5-06e8-7000-a85f-2e99ec4d90c5', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
+INSERT INTO event VALUES (19, 1, 1796099868394, 'token:1', 'team.created', '01a22fe5-06ea-7000-a726-36dc13b89daf', NULL, NULL, '{"displayName":"Everybody"}');
+INSERT INTO event VALUES (20, 1, 1796099868394, 'token:1', 'subteam.added', '01a22fe5-06ea-7000-a726-36dc13b89daf', '01a22fe5-06e9-7000-b316-8d0a64328cac', NULL, NULL);
+INSERT INTO event VALUES (21, 1, 1796099868396, 'token:1', 'member.added', '01a22fe5-06e9-7000-b316-8d0a64328cac', '01a22fe5-06e6-7000-bcde-42660a6dd9d7', NULL, NULL);
+INSERT INTO event VALUES (22, 1, 1796099868396, 'token:1', 'role.assigned', '01a22fe5-06e6-7000-bcde-42660a6dd9d7', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
+INSERT INTO event VALUES (23, 1, 1796099868397, 'token:1', 'member.removed', '01a22fe5-06e9-7000-b316-8d0a64328cac', '01a22fe5-06e8-7000-a85f-2e99ec4d90c5', NULL, NULL);
+INSERT INTO event VALUES (24, 1, 1796099868397, 'token:1', 'user.deleted', '01a22fe5-06e8-7000-a85f-2e99ec4d90c5', NULL, '{"active":true,"userName":"gone@example.org"}', NULL);
+INSERT INTO event VALUES (25, 1, 1796099868409, 'account:1', 'account.signed_in', '1', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
+INSERT INTO event VALUES (26, 1, 1796099868466, 'person:01a22fe5-06c9-7000-9c73-3b12182afff3', 'user.signed_in', '01a22fe5-06c9-7000-9c73-3b12182afff3', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
 INSERT INTO sqlite_sequence VALUES ('tenant', 1);
 INSERT INTO sqlite_sequence VALUES ('role', 5);
 INSERT INTO sqlite_sequence VALUES ('token', 2);
@@ -318,6 +323,18 @@ INSERT INTO sqlite_sequence VALUES ('account', 1);
 INSERT INTO sqlite_sequence VALUES ('session', 2);
 CREATE INDEX token_tenant ON token (tenant, kind, revoked);
 CREATE INDEX token_person ON token (person) WHERE person IS NOT NULL;
+CREATE TRIGGER tenant_changes AFTER UPDATE ON tenant BEGIN
+    INSERT INTO epoch VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = number + 1;
+END;
+CREATE TRIGGER tenant_goes AFTER DELETE ON tenant BEGIN
+    INSERT INTO epoch VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = number + 1;
+END;
+CREATE TRIGGER token_changes AFTER UPDATE ON token BEGIN
+    INSERT INTO epoch VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = number + 1;
+END;
+CREATE TRIGGER token_goes AFTER DELETE ON token BEGIN
+    INSERT INTO epoch VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = number + 1;
+END;
 CREATE INDEX account_tenant ON account (tenant);
 CREATE INDEX session_account ON session (account) WHERE account IS NOT NULL;
 CREATE INDEX session_person ON session (person) WHERE person IS NOT NULL;
