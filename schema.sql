@@ -265,10 +265,10 @@ CREATE INDEX resource_role_name ON resource (tenant, role_name, deleted_at) WHER
 CREATE INDEX resource_archived_name ON resource (tenant, kind, name_key, deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX resource_archived_external_id ON resource (tenant, kind, external_id, deleted_at)
     WHERE deleted_at IS NOT NULL;
--- The order of a list, by row within these. Not partial, because then it would not cover "deleted_at IS NULL", and
--- because ON DELETE CASCADE finds a tenant's rows by it.
-CREATE INDEX resource_order ON resource (tenant, kind, deleted_at);
-CREATE INDEX resource_active ON resource (tenant, kind, deleted_at, active);
+-- The order of a list, by row within these, and who of them is active. Not partial, because then it would not cover
+-- "deleted_at IS NULL", and because ON DELETE CASCADE finds a tenant's rows by it.
+CREATE INDEX resource_order ON resource (tenant, kind, deleted_at, row, active);
+CREATE INDEX resource_inactive ON resource (tenant, kind, deleted_at) WHERE active IS 0;
 
 -- A user's password, which SCIM sets and nothing returns. Beside the document, for that is shown, told in events and
 -- searched. It is archived with its user, and a POST that brings the user back without one removes it.

@@ -360,7 +360,7 @@ fn by_age(wanted: &Wanted<'_>, than: &str) -> Vec<String> {
             .to_vec();
     }
     vec![format!(
-        "{all} AND deleted_at IS NULL AND active = 0 AND row {than} ?4"
+        "{all} AND deleted_at IS NULL AND active IS 0 AND row {than} ?4"
     )]
 }
 
@@ -370,7 +370,7 @@ fn fitting(state: Option<State>) -> String {
     let state = match state {
         None => "TRUE",
         Some(State::Active) => "deleted_at IS NULL AND active IS NOT 0",
-        Some(State::Inactive) => "deleted_at IS NULL AND active = 0",
+        Some(State::Inactive) => "deleted_at IS NULL AND active IS 0",
         Some(State::Archived) => "deleted_at IS NOT NULL",
     };
     format!(

@@ -414,7 +414,8 @@ impl<'a> Translation<'a> {
         }
         match (place(named)?, op, value) {
             (("active", None), CompareOp::Eq, Value::Bool(active)) => {
-                Some(format!("r.active IS {}", self.params.bind(*active)))
+                // Not bound: by the very words SQLite knows its index of the inactive.
+                Some(format!("r.active IS {}", u8::from(*active)))
             }
             ((name, None), CompareOp::Sw, Value::String(start))
                 if name == self.kind.name_attribute() =>

@@ -80,7 +80,7 @@ pub fn count(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<u64> {
         .conn
         .prepare_cached(
             "SELECT count(*) FROM resource
-             WHERE tenant = ? AND kind = ? AND deleted_at IS NULL AND active = 0",
+             WHERE tenant = ? AND kind = ? AND deleted_at IS NULL AND active IS 0",
         )
         .and_then(|mut statement| statement.query_row((tenant, Kind::User), |row| row.get(0)))
         .doing("counting who is inactive")?;

@@ -493,7 +493,8 @@ fn lists_walk_an_index_in_its_order() {
             "userName sw \"ad\"",
             "INDEX resource_name (tenant=? AND kind=? AND name_key>? AND name_key<?)",
         ),
-        ("active eq false", "COVERING INDEX resource_active"),
+        ("active eq true", "COVERING INDEX resource_order"),
+        ("active eq false", "INDEX resource_inactive"),
     ] {
         let filter = Filter::parse(filter).unwrap();
         let plan = plan(
