@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rollcall::store::events::KINDS;
+use rollcall::store::events::{KINDS, MOST_LOOKED_AT};
 use serde_json::json;
 
 use crate::browser::{Browser, encoded};
@@ -71,6 +71,35 @@ fn each_event_is_told_in_words_with_who_did_it() {
     }
     browser.get(&format!("{HERE}?kind=nothing"));
     browser.must_show("No event is like that");
+}
+
+#[test]
+fn a_frequent_kind_is_sought_among_so_many_events_at_a_time() {
+    let server = Server::start();
+    let tenant = Tenant::create(&server, "contoso");
+    tenant.client().create("/Users", &user("ana", json!({})));
+    let conn = rusqlite::Connection::open(server.data().join("rollcall.db")).unwrap();
+    let tenant = "SELECT id FROM tenant WHERE name = 'contoso'";
+    conn.execute_batch(&format!(
+        "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {MOST_LOOKED_AT})
+         INSERT INTO event (seq, tenant, at, actor, kind, subject) SELECT 1000 + n, ({tenant}), 0, 'x', 'user.changed', 'x' FROM number"
+    ))
+    .unwrap();
+    let mut browser = Browser::sign_in(&server, "contoso");
+    browser.get(&format!("{HERE}?kind=user.created"));
+    browser.must_show("None of the events that were looked at is like that.");
+    let further = browser
+        .page
+        .split("href=\"")
+        .find(|part| part.contains("Look further back"));
+    let further = further
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .replace("&amp;", "&");
+    browser.get(&format!("{HERE}{further}"));
+    browser.must_show(" created user ");
 }
 
 #[test]
