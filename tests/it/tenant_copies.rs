@@ -273,6 +273,17 @@ fn a_copy_imported_where_nothing_is_makes_the_same_copy_and_the_same_tenant() {
 }
 
 #[test]
+fn however_a_copy_spells_its_documents_they_are_stored_as_any_other() {
+    let full = full();
+    let copy = export(&full.server.data(), &[]);
+    let edited = copy.replace("\"userName\":", "\"user\\u004eame\" : ");
+    assert_ne!(edited, copy);
+    let (_folder, data) = empty();
+    imported(&data, &edited);
+    assert_eq!(export(&data, &[]), copy);
+}
+
+#[test]
 fn a_copy_is_refused_where_its_name_or_ids_are_and_beside_other_tenants_it_fits() {
     let full = full();
     let copy = export(&full.server.data(), &[]);
