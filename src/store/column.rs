@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::TenantId;
+use crate::error::{Doing, Result};
 use crate::scim::schema::Kind;
 
 /// A time, kept as unix milliseconds.
@@ -35,6 +36,11 @@ impl<T: DeserializeOwned> FromSql for Json<T> {
             .map(Json)
             .map_err(|error| FromSqlError::Other(error.into()))
     }
+}
+
+/// The JSON text of a value, for who keeps it beside the column.
+pub fn json_text(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).doing("writing JSON")
 }
 
 impl<T: Serialize> ToSql for Json<T> {

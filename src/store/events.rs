@@ -5,10 +5,9 @@ use std::cmp::Reverse;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Params, Row};
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::column::{Json, Millis};
+use super::column::{Json, Millis, json_text};
 use super::resources::Stored;
 use super::sequence::{Sequence, numbered};
 use super::{Snapshot, TenantId, Tx, attributes};
@@ -169,7 +168,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Recorded> {
 /// Appends, and returns the event's place in the feed.
 pub fn append(tx: &Tx<'_>, tenant: TenantId, event: &Event<'_>) -> Result<i64> {
     let [before, after] =
-        [event.before, event.after].map(|side| side.map(|value| text(value).map(Cow::Owned)));
+        [event.before, event.after].map(|side| side.map(|value| json_text(value).map(Cow::Owned)));
     insert(tx, tenant, event, (before.transpose()?, after.transpose()?))
 }
 
@@ -185,15 +184,11 @@ fn text_of<'a>(stored: &'a Stored, schemas: &Schemas) -> Result<Cow<'a, str>> {
     match told(&stored.document, schemas.of(stored.kind)) {
         // Nearly always: its text is there already.
         Cow::Borrowed(document) => {
-            debug_assert_eq!(text(document)?, stored.text, "another document's text");
+            debug_assert_eq!(json_text(document)?, stored.text, "another document's text");
             Ok(Cow::Borrowed(&stored.text))
         }
-        Cow::Owned(told) => text(&told).map(Cow::Owned),
+        Cow::Owned(told) => json_text(&told).map(Cow::Owned),
     }
-}
-
-fn text(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).doing("writing an event")
 }
 
 fn insert<T>(
@@ -357,10 +352,9 @@ pub fn before(
     limit: usize,
 ) -> Result<Page> {
     let place = before.unwrap_or(i64::MAX);
-    let noun = selection.kind.map(|kind| format!("{kind}."));
     let is_wanted = |kind: &str| {
-        (selection.kind.zip(noun.as_ref()))
-            .is_none_or(|(wanted, noun)| kind == wanted || kind.starts_with(noun))
+        let is = |rest: &str| rest.is_empty() || rest.starts_with('.');
+        (selection.kind).is_none_or(|wanted| kind.strip_prefix(wanted).is_some_and(is))
     };
     // One more than is shown tells whether there are older ones.
     let most = limit as i64 + 1;

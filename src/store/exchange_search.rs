@@ -140,12 +140,15 @@ fn within(
         let Some(came) = id::millis(id) else {
             return Ok((vec![], End::Last));
         };
-        low = low.max(place(snapshot, tenant, came - SLACK_MILLIS)?);
-        high = high.min(place(snapshot, tenant, came + SLACK_MILLIS)?);
-        // Where it isn't found at once, the search goes on like any other.
-        if let Some(seq) = of_request(snapshot, tenant, id, came)? {
-            (low, high) = (low.max(seq - MOST_OF_ONE), high.min(seq + MOST_OF_ONE));
-        }
+        let (first, end) = match of_request(snapshot, tenant, id, came)? {
+            Some(seq) => (seq - MOST_OF_ONE, seq + MOST_OF_ONE),
+            // The search goes on like any other.
+            None => (
+                place(snapshot, tenant, came - SLACK_MILLIS)?,
+                place(snapshot, tenant, came + SLACK_MILLIS)?,
+            ),
+        };
+        (low, high) = (low.max(first), high.min(end));
     }
     match direction {
         Direction::Older(before) => high = high.min(before.unwrap_or(i64::MAX)),

@@ -219,9 +219,8 @@ fn write(tx: &Tx<'_>, exchanges: &[Exchange], events: Option<(i64, i64)>) -> Res
         tx.conn
             .prepare_cached(sql)
             .and_then(|mut statement| {
-                let mut place = 0;
-                for (seq, exchange) in (first..).zip(exchanges) {
-                    bind(&mut statement, &mut place, seq, exchange, events)?;
+                for (line, exchange) in exchanges.iter().enumerate() {
+                    bind(&mut statement, line, first + line as i64, exchange, events)?;
                 }
                 statement.raw_execute()
             })
@@ -243,17 +242,17 @@ fn insertion(lines: usize) -> String {
     format!("INSERT INTO exchange ({INSERTED}) VALUES {rows}")
 }
 
-/// Binds a line to the parameters after `place`, in the order of [`INSERTED`].
+/// Binds what is on that line of the statement, in the order of [`INSERTED`].
 fn bind(
     statement: &mut Statement<'_>,
-    place: &mut usize,
+    line: usize,
     seq: i64,
     exchange: &Exchange,
     events: Option<(i64, i64)>,
 ) -> rusqlite::Result<()> {
     let (first_event, last_event) = events.unzip();
     let deed = Deed::of(&exchange.method, &exchange.target).as_str();
-    for value in params![
+    let values = params![
         seq,
         exchange.tenant,
         exchange.token,
@@ -274,9 +273,9 @@ fn bind(
         Json(&exchange.ignored),
         exchange.request_body,
         exchange.response_body,
-    ] {
-        *place += 1;
-        statement.raw_bind_parameter(*place, value)?;
+    ];
+    for (column, value) in values.iter().enumerate() {
+        statement.raw_bind_parameter(line * values.len() + column + 1, value)?;
     }
     Ok(())
 }

@@ -60,19 +60,16 @@ impl Known {
             schemas,
             settings,
             unusual_since,
-            archives,
-            last,
-            rules,
-            used,
+            archives: _,
+            last: _,
+            rules: _,
+            used: _,
         } = self;
         clear(bearers);
         clear(schemas);
         clear(settings);
         clear(unusual_since);
-        clear(archives);
-        clear(last);
-        clear(rules);
-        clear(used);
+        self.forget_others();
     }
 
     /// Forgets all but what is known of tenants and tokens that are there.

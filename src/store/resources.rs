@@ -10,7 +10,7 @@ use rusqlite::types::FromSqlError;
 use rusqlite::{OptionalExtension, Row, ffi, params};
 use serde_json::Value;
 
-use super::column::Millis;
+use super::column::{Millis, json_text};
 use super::place::Start;
 use super::{Snapshot, TenantId, Tx, attributes, faults, known, search};
 use crate::access::roles::RoleId;
@@ -154,10 +154,6 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn text(document: &Document) -> Result<String> {
-    serde_json::to_string(document).doing("writing a document")
-}
-
 /// Some clients send an empty externalId where they have none, which mustn't be unique.
 pub fn external_id(document: &Document) -> Option<&str> {
     document
@@ -201,7 +197,7 @@ pub(super) fn insert_stored(
     role: Option<RoleId>,
     deleted_at: Option<Millis>,
 ) -> Result<Stored> {
-    let text = text(&stored.document)?;
+    let text = json_text(&stored.document)?;
     let columns = Columns::of(stored.kind, &stored.document)?;
     let row = tx
         .conn
@@ -347,7 +343,7 @@ pub(super) fn rewrite(
     document: Document,
     condition: &'static str,
 ) -> Result<Stored> {
-    let text = text(&document)?;
+    let text = json_text(&document)?;
     let columns = Columns::of(stored.kind, &document)?;
     let last_modified = tx.now.max(stored.last_modified);
     let updated = if columns == Columns::of(stored.kind, &stored.document)? {

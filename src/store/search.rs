@@ -31,8 +31,8 @@ pub fn run<D: FromText>(
         let count = |kind: &Kind| resources::count(snapshot, tenant, *kind);
         query.kinds.iter().map(count).sum::<Result<u64>>()
     };
-    let schemas = schemas(snapshot, tenant)?;
-    let is_seekable = || Order::of(query, &mut Params::new(tenant, schemas.clone())).is_seekable();
+    let seekable = query.filter.is_none()
+        && Order::of(query, &mut Params::new(tenant, schemas(snapshot, tenant)?)).is_seekable();
     let (total, found) = match query {
         Query {
             filter: None,
@@ -43,7 +43,7 @@ pub fn run<D: FromText>(
                 |start: &Start, limit| list::page(snapshot, tenant, query.kinds, start, limit);
             (total()?, Found::straight(query, page)?)
         }
-        Query { filter: None, .. } if is_seekable() => {
+        Query { filter: None, .. } if seekable => {
             let total = total()?;
             let page =
                 |start: &Start, limit| sorted(snapshot, tenant, total, &query.at(start, limit));

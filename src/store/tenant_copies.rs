@@ -301,7 +301,6 @@ pub fn insert_resource(
         };
         role = Some(found.id);
     }
-    tx.known.forget();
     resources::insert_stored(tx, tenant, stored, role, deleted_at.map(Millis))?;
     Ok(true)
 }

@@ -410,10 +410,11 @@ fn begin<'c>(
 /// Records up to [`AT_ONCE`] exchanges.
 fn record(conn: &Connection, known: &Known, exchanges: &[Exchange]) -> Result<()> {
     if let Ok(lines) = <&[Exchange; AT_ONCE]>::try_from(exchanges) {
-        if exchanges::insert_many(&Tx::new(conn, known, lines[0].at), lines).is_ok() {
-            return Ok(());
+        match exchanges::insert_many(&Tx::new(conn, known, lines[0].at), lines) {
+            Ok(()) => return Ok(()),
+            Err(error) if whole(conn).is_err() => return Err(error),
+            Err(_) => {}
         }
-        whole(conn)?;
     }
     for exchange in exchanges {
         // The tenant may be gone by now, for one; the others' lines are none the worse for it.

@@ -207,6 +207,9 @@ impl Queue {
 
     /// Puts exchanges that were taken, but not recorded, before the others.
     pub(super) fn give_back(&self, exchanges: Vec<Exchange>) {
+        if exchanges.is_empty() {
+            return;
+        }
         let mut waiting = self.lock();
         for exchange in exchanges.into_iter().rev() {
             waiting.exchanges.push_front(exchange);
