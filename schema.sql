@@ -317,16 +317,15 @@ CREATE TABLE cursor_key (
 
 -- Values that resources are found by and that no column has: e-mail addresses, which clients match on, display names,
 -- which people search by, and the tenant's own attributes that are matching or unique. One row each. An index of the
--- documents: it can be made again from them.
+-- documents, archived ones too: whoever writes or purges a document does the same here, by what it says
+-- (src/store/resources.rs). So none is needed that finds these rows by their resource.
 CREATE TABLE resource_value (
-    tenant    INTEGER NOT NULL,
+    tenant    INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
     attribute TEXT    NOT NULL, -- its path: emails.value, displayName, urn:…:2.0:User:badge
     value     TEXT    NOT NULL, -- folded, or as it is where the attribute is caseExact
-    resource  INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE,
+    resource  INTEGER NOT NULL, -- its row
     PRIMARY KEY (tenant, attribute, value, resource)
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX resource_value_resource ON resource_value (resource);
 
 -- Who is in which team. Rows and never JSON, so that one member more costs the same in a team of three as in one
 -- of 100,000. Rows of deleted teams and users stay until those are purged: a query joins live resources. A team may be

@@ -136,6 +136,7 @@ pub fn undelete(
 /// Removes it for good, with its memberships and team resources.
 pub fn purge(tx: &Tx<'_>, tenant: TenantId, archived: &Archived) -> Result<()> {
     known::clear(&tx.known.archives);
+    resources::leave_index(tx, tenant, &archived.stored)?;
     tx.conn
         .prepare_cached(
             "DELETE FROM resource WHERE tenant = ? AND row = ? AND deleted_at IS NOT NULL",

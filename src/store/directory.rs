@@ -7,7 +7,7 @@
 
 use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
-use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{OptionalExtension, Row, params_from_iter};
 
 use super::column::Millis;
 use super::resources::{self, COLUMNS, DISPLAY_NAME, EMAILS_VALUE, Stored};
@@ -193,7 +193,6 @@ pub fn search(
         .conn
         .prepare_cached(&fitting(wanted.state))
         .doing("searching the directory")?;
-    let beyond = beyond(&prefix);
     let mut looked_at = 0;
     while let Some(row) = candidates.next().doing("searching the directory")? {
         let key = Key {
@@ -209,18 +208,15 @@ pub fn search(
             break;
         }
         looked_at += 1;
-        let values = params![
-            tenant,
-            wanted.kind,
-            key.row,
-            wanted.role,
-            wanted.team,
-            prefix,
-            beyond,
-            key.value
-        ];
+        let values = (tenant, wanted.kind, key.row, wanted.role, wanted.team);
         let entry = fitting.query_row(values, from_row).optional();
-        if let Some(entry) = entry.doing("reading what a search found")? {
+        let entry = entry.doing("reading what a search found")?;
+        // Who was found by several names is shown where the first of them stands.
+        let first = |entry: &Entry| {
+            prefix.is_empty()
+                || resources::first_name(&entry.stored, &prefix).as_ref() == Some(&key.value)
+        };
+        if let Some(entry) = entry.filter(first) {
             if found.len() == limit {
                 more = true;
                 break;
@@ -364,8 +360,7 @@ fn by_age(wanted: &Wanted<'_>, than: &str) -> Vec<String> {
     )]
 }
 
-/// The statement that gives the candidate of a key, if it is wanted, and if no smaller name of it begins with the prefix:
-/// then that is its key.
+/// The statement that gives the candidate of a key, if it is wanted.
 fn fitting(state: Option<State>) -> String {
     let state = match state {
         None => "TRUE",
@@ -377,12 +372,7 @@ fn fitting(state: Option<State>) -> String {
         "SELECT {} FROM resource
          WHERE tenant = ?1 AND kind = ?2 AND row = ?3 AND {state}
            AND (?4 IS NULL OR role = ?4)
-           AND (?5 IS NULL OR EXISTS (SELECT 1 FROM team_member WHERE team = ?5 AND member = resource.row))
-           AND (?6 = '' OR ?8 = min(
-               iif(name_key >= ?6 AND name_key < ?7, name_key, ?7),
-               coalesce((SELECT min(value) FROM resource_value INDEXED BY resource_value_resource
-                         WHERE resource = resource.row AND tenant = ?1 AND value >= ?6 AND value < ?7
-                           AND attribute IN ('{DISPLAY_NAME}', '{EMAILS_VALUE}')), ?7)))",
+           AND (?5 IS NULL OR EXISTS (SELECT 1 FROM team_member WHERE team = ?5 AND member = resource.row))",
         columns()
     )
 }

@@ -238,7 +238,7 @@ pub(super) fn insert_stored(
     }
     let schemas = attributes::schemas(tx, tenant)?;
     let values = values(schemas.of(stored.kind), &stored.document);
-    insert_values(tx, tenant, row, &values)?;
+    insert_values(tx, tenant, row, values.iter())?;
     Ok(Stored {
         row,
         text,
@@ -385,14 +385,10 @@ pub(super) fn rewrite(
     let version = version(tx, tenant, stored.row)?;
     let schemas = attributes::schemas(tx, tenant)?;
     let resource_type = schemas.of(stored.kind);
-    let values = values(resource_type, &document);
-    if values != self::values(resource_type, &stored.document) {
-        tx.conn
-            .prepare_cached("DELETE FROM resource_value WHERE tenant = ? AND resource = ?")
-            .and_then(|mut statement| statement.execute((tenant, stored.row)))
-            .doing("removing a resource's values")?;
-        insert_values(tx, tenant, stored.row, &values)?;
-    }
+    let had = values(resource_type, &stored.document);
+    let has = values(resource_type, &document);
+    remove_values(tx, tenant, stored.row, had.difference(&has))?;
+    insert_values(tx, tenant, stored.row, has.difference(&had))?;
     Ok(Stored {
         document,
         text,
@@ -466,12 +462,7 @@ pub(super) const DISPLAY_NAME: &str = "displayName";
 
 /// What is found through `resource_value`: attribute and value.
 fn values(resource_type: &ResourceType, document: &Document) -> BTreeSet<(String, String)> {
-    let emails = document.get("emails").and_then(Value::as_array);
-    let emails = emails
-        .into_iter()
-        .flatten()
-        .filter_map(|email| email.get("value")?.as_str())
-        .map(|value| (EMAILS_VALUE.to_owned(), fold(value)));
+    let emails = emails(document).map(|value| (EMAILS_VALUE.to_owned(), fold(value)));
     // A Group's displayName is its name, and in a column.
     let display = document
         .get("displayName")
@@ -482,24 +473,73 @@ fn values(resource_type: &ResourceType, document: &Document) -> BTreeSet<(String
     emails.chain(display).chain(own).collect()
 }
 
-fn insert_values(
+fn emails(document: &Document) -> impl Iterator<Item = &str> {
+    let emails = document.get("emails").and_then(Value::as_array);
+    emails
+        .into_iter()
+        .flatten()
+        .filter_map(|email| email.get("value")?.as_str())
+}
+
+/// Of the names and addresses that people search by, folded, the first in order that begins with `prefix`.
+pub(super) fn first_name(stored: &Stored, prefix: &str) -> Option<String> {
+    let text = |name| stored.document.get(name).and_then(Value::as_str);
+    let others = match stored.kind {
+        Kind::Group => None,
+        Kind::User => Some(
+            text("displayName")
+                .into_iter()
+                .chain(emails(&stored.document)),
+        ),
+    };
+    text(stored.kind.name_attribute())
+        .into_iter()
+        .chain(others.into_iter().flatten())
+        .map(fold)
+        .filter(|name| name.starts_with(prefix))
+        .min()
+}
+
+fn insert_values<'a>(
     tx: &Tx<'_>,
     tenant: TenantId,
     row: i64,
-    values: &BTreeSet<(String, String)>,
+    values: impl Iterator<Item = &'a (String, String)>,
 ) -> Result<()> {
-    let mut insert = tx
-        .conn
-        .prepare_cached(
-            "INSERT INTO resource_value (tenant, attribute, value, resource) VALUES (?, ?, ?, ?)",
-        )
-        .doing("inserting a resource's values")?;
     for (attribute, value) in values {
-        insert
-            .execute((tenant, attribute, value, row))
+        tx.conn
+            .prepare_cached(
+                "INSERT INTO resource_value (tenant, attribute, value, resource) VALUES (?, ?, ?, ?)",
+            )
+            .and_then(|mut statement| statement.execute((tenant, attribute, value, row)))
             .doing("inserting a resource's value")?;
     }
     Ok(())
+}
+
+fn remove_values<'a>(
+    tx: &Tx<'_>,
+    tenant: TenantId,
+    row: i64,
+    values: impl Iterator<Item = &'a (String, String)>,
+) -> Result<()> {
+    for (attribute, value) in values {
+        tx.conn
+            .prepare_cached(
+                "DELETE FROM resource_value
+                 WHERE tenant = ? AND attribute = ? AND value = ? AND resource = ?",
+            )
+            .and_then(|mut statement| statement.execute((tenant, attribute, value, row)))
+            .doing("removing a resource's value")?;
+    }
+    Ok(())
+}
+
+/// Takes one that is to be purged out of the index of values.
+pub(super) fn leave_index(tx: &Tx<'_>, tenant: TenantId, stored: &Stored) -> Result<()> {
+    let schemas = attributes::schemas(tx, tenant)?;
+    let values = values(schemas.of(stored.kind), &stored.document);
+    remove_values(tx, tenant, stored.row, values.iter())
 }
 
 /// How many live ones of a kind there are, from the table that keeps count.

@@ -36,7 +36,8 @@ fn crowd() -> Fixture {
          INSERT INTO resource (row, tenant, kind, id, name_key, display, external_id, active, created, last_modified,
                                version, document)
              SELECT i, {tenant}, 'User', name, name, name, 'x' || i, 1, 0, 0, 1,
-                    '{{\"userName\":\"' || name || '\",\"badge\":' || i || '}}'
+                    json_object('userName', name, 'displayName', name, 'badge', i,
+                                'emails', json_array(json_object('value', name || '@example.com')))
              FROM number;
          INSERT INTO resource_value SELECT {tenant}, 'emails.value', name || '@example.com', i FROM number;
          INSERT INTO resource_value SELECT {tenant}, 'displayName', name, i FROM number;

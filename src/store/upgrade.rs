@@ -198,16 +198,27 @@ mod tests {
     #[test]
     fn every_foreign_key_has_an_index_that_finds_its_rows() {
         let conn = upgraded();
-        for (table, column) in [
-            ("token", "tenant"),
-            ("resource", "tenant"),
-            ("tally", "tenant"),
-            ("resource_value", "resource"),
-            ("team_member", "team"),
-            ("team_member", "member"),
-            ("exchange", "tenant"),
-            ("event", "tenant"),
-        ] {
+        let keys: Vec<(String, String)> = conn
+            .prepare(
+                "SELECT sqlite_schema.name, key.\"from\" FROM sqlite_schema, pragma_foreign_key_list(sqlite_schema.name) AS key",
+            )
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        assert!(keys.len() > 30, "{keys:?}");
+        // Those of roles in these are few rows, and a tenant is rarely deleted.
+        let walked = [
+            "tenant.default_role",
+            "role_value.role",
+            "role_group.role",
+            "team_resource.tenant",
+        ];
+        for (table, column) in keys {
+            if walked.contains(&format!("{table}.{column}").as_str()) {
+                continue;
+            }
             let plan: String = conn
                 .query_row(
                     &format!("EXPLAIN QUERY PLAN DELETE FROM {table} WHERE {column} = 1"),

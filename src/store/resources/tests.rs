@@ -1,6 +1,11 @@
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, prop, prop_assert_eq, prop_oneof, proptest,
+};
 use serde_json::json;
 
 use super::*;
+use crate::scim::declare::Declaration;
+use crate::store::archive;
 use crate::store::fixture::{Fixture, at, document, fixture, tenant};
 
 #[track_caller]
@@ -287,4 +292,125 @@ fn another_tenant_sees_nothing_and_changes_nothing() {
         .write(at(1), move |tx| update(tx, stranger, &stolen, document))
         .unwrap_err();
     theirs.insert(Kind::User, json!({"userName": "ada", "externalId": "X1"}));
+}
+
+/// What happens to one of a few users, by its number.
+#[derive(Clone, Debug)]
+enum Deed {
+    /// Inserted, changed or brought back, whichever it can be, with this as name, address and badge.
+    Write(usize, u8),
+    Delete(usize),
+    Purge(usize),
+    /// The badge is declared, to be found by or not.
+    Declare(bool),
+    /// The declaration is taken back.
+    Withdraw,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        6 => (0..3_usize, 0..4_u8).prop_map(|(user, value)| Deed::Write(user, value)),
+        2 => (0..3_usize).prop_map(Deed::Delete),
+        2 => (0..3_usize).prop_map(Deed::Purge),
+        2 => (0..2_u8).prop_map(|matching| Deed::Declare(matching == 1)),
+        1 => Just(Deed::Withdraw),
+    ]
+}
+
+fn happens(tx: &Tx<'_>, tenant: TenantId, ids: &mut [String], deed: &Deed) -> Result<()> {
+    let schema = "urn:ietf:params:scim:schemas:extension:acme:2.0:User";
+    let badge = |matching: bool| -> Declaration {
+        serde_json::from_value(json!({
+            "resourceType": "User", "schema": schema, "matching": matching,
+            "attribute": { "name": "badge", "type": "string" },
+        }))
+        .unwrap()
+    };
+    let (live, archived) = match deed {
+        Deed::Write(user, _) | Deed::Delete(user) | Deed::Purge(user) => (
+            get(tx, tenant, Kind::User, &ids[*user])?,
+            archive::get(tx, tenant, Kind::User, &ids[*user])?,
+        ),
+        _ => (None, None),
+    };
+    match deed {
+        Deed::Write(user, value) => {
+            let document = document(json!({
+                "userName": format!("u{user}"),
+                "displayName": (["", "Ada", "Bob", "ADA"][usize::from(*value)]),
+                "emails": (vec![json!({ "value": format!("A{value}@example.com") }); usize::from(*value)]),
+                (schema): { "badge": format!("B-{value}") },
+            }));
+            ids[*user] = match (live, archived) {
+                (Some(stored), _) => update(tx, tenant, &stored, document)?.id,
+                (_, Some(archived)) => archive::undelete(tx, tenant, &archived, document)?.id,
+                _ => insert(tx, tenant, Kind::User, document)?.id,
+            };
+        }
+        Deed::Delete(_) => live.map_or(Ok(()), |stored| delete(tx, tenant, &stored))?,
+        Deed::Purge(_) => {
+            archived.map_or(Ok(()), |archived| archive::purge(tx, tenant, &archived))?
+        }
+        Deed::Declare(matching) => {
+            attributes::write(tx, tenant, &[badge(*matching)])?;
+            attributes::adopt(tx, tenant, &badge(*matching))?;
+        }
+        Deed::Withdraw => {
+            attributes::write(tx, tenant, &[])?;
+            attributes::leave_index(tx, tenant, &badge(true))?;
+        }
+    }
+    Ok(())
+}
+
+/// Rows of `resource_value`, in their order.
+type Rows = BTreeSet<(String, String, i64)>;
+
+/// Those that there are, and those that the documents ask for.
+fn index(tx: &Tx<'_>, tenant: TenantId) -> Result<(Rows, Rows)> {
+    let schemas = attributes::schemas(tx, tenant)?;
+    let rows = (tx.conn)
+        .prepare("SELECT attribute, value, resource FROM resource_value")
+        .and_then(|mut statement| {
+            let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            statement.query_map([], row)?.collect()
+        })
+        .doing("reading the index")?;
+    let stored: Vec<Stored> = (tx.conn)
+        .prepare(&format!("SELECT {COLUMNS} FROM resource"))
+        .and_then(|mut statement| statement.query_map([], from_row)?.collect())
+        .doing("reading all resources")?;
+    let mut wanted = Rows::new();
+    for one in &stored {
+        let values = values(schemas.of(one.kind), &one.document);
+        wanted.extend(
+            values
+                .into_iter()
+                .map(|(attribute, value)| (attribute, value, one.row)),
+        );
+    }
+    Ok((rows, wanted))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// No key leads from a row of the index to its resource: whoever forgets one leaves it to the next user of that number.
+    #[test]
+    fn the_index_of_values_says_what_the_documents_say(deeds in prop::collection::vec(deed(), 1..40)) {
+        let fixture = fixture();
+        let tenant = fixture.tenant;
+        let told = fixture.store.write(at(0), move |tx| {
+            let mut ids = vec![String::new(); 3];
+            for deed in &deeds {
+                happens(tx, tenant, &mut ids, deed)?;
+                let (rows, wanted) = index(tx, tenant)?;
+                if rows != wanted {
+                    return Ok(Some(format!("after {deed:?}: {rows:?} and not {wanted:?}")));
+                }
+            }
+            Ok(None)
+        });
+        prop_assert_eq!(told.unwrap(), None);
+    }
 }

@@ -189,10 +189,10 @@ CREATE TABLE cursor_key (
     key BLOB    NOT NULL CHECK (length(key) = 32)
 ) STRICT;
 CREATE TABLE resource_value (
-    tenant    INTEGER NOT NULL,
+    tenant    INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
     attribute TEXT    NOT NULL, -- its path: emails.value, displayName, urn:…:2.0:User:badge
     value     TEXT    NOT NULL, -- folded, or as it is where the attribute is caseExact
-    resource  INTEGER NOT NULL REFERENCES resource ON DELETE CASCADE,
+    resource  INTEGER NOT NULL, -- its row
     PRIMARY KEY (tenant, attribute, value, resource)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE team_member (
@@ -248,14 +248,14 @@ CREATE TABLE event (
     before  TEXT,             -- JSON, NULL where there was nothing
     after   TEXT              -- JSON, NULL where there is nothing now
 ) STRICT;
-INSERT INTO tenant VALUES (1, 'acme', 'acme', 1796100437789, NULL, 5, 'accept', 'revive', 30, 20, 25, 90, 0, 1, NULL, '[]');
-INSERT INTO token VALUES (1, 1, 'scim', 'SCIM', 'rcs_ff854e', X'B7DA62709D9052EBF391FD50C50B7B257134E0ED39975205C1388C3B8CC230EF', 1796100437832, NULL, NULL, '', NULL, 1796100437934, 1796100437934, '127.0.0.1');
-INSERT INTO token VALUES (2, 1, 'api', 'SCIM', 'rca_aad6c6', X'47D74E22F964442145AAAA41BF87144B2038D360CF5F9E2E185AC544BF06828E', 1796100437930, NULL, NULL, 'read', NULL, NULL, NULL, NULL);
+INSERT INTO tenant VALUES (1, 'acme', 'acme', 1796108217997, NULL, 5, 'accept', 'revive', 30, 20, 25, 90, 0, 1, NULL, '[]');
+INSERT INTO token VALUES (1, 1, 'scim', 'SCIM', 'rcs_e5d54d', X'F3BC20C1C8032703261E3F81D4D761F7C5909247D404E7B7E30B7A131E7B36D5', 1796108218035, NULL, NULL, '', NULL, 1796108218130, 1796108218130, '127.0.0.1');
+INSERT INTO token VALUES (2, 1, 'api', 'SCIM', 'rca_b1d642', X'D3A9373E6E550DF6F3205BE14BE3FE1E8AE2BB591AEEFECA1C28F76FA56280B9', 1796108218127, NULL, NULL, 'read', NULL, NULL, NULL, NULL);
 INSERT INTO epoch VALUES (1, 3);
-INSERT INTO account VALUES (1, 1, 'admin@example.org', 'admin@example.org', '$argon2id$v=19$m=19456,t=2,p=1$3DIlKyeLdFYL9YwgwsZiKg$kFWoXmwEmFs+eC232Xf6IxqdKlBT78vJzgcHKFVSKAU', 1796100437876, 1796100437984, 0);
-INSERT INTO session VALUES (1, 1, 1, NULL, X'06662445458E047CC23B455C814524769FD74292CF85ECED57835D71D35C1A18', 1796100437984, 1796100437984, 'password', 1796100437984, '127.0.0.1', '', NULL);
-INSERT INTO session VALUES (2, 1, NULL, 1, X'6C636D440FAD6F486B284E0811745759FB77D93A436FE9425FB873A7FB7FF39B', 1796100438043, 1796100438043, 'password', 1796100438043, '127.0.0.1', '', NULL);
-INSERT INTO link VALUES (X'7AC6EA7B3C57872A1CFA4B1BE32630CCEF46EA6953AAF0C53077CB28D09F83EE', NULL, NULL, NULL, 1796102237784);
+INSERT INTO account VALUES (1, 1, 'admin@example.org', 'admin@example.org', '$argon2id$v=19$m=19456,t=2,p=1$ygBp/bjnFXorslZJYkY9bw$FjMXaU5itQLQ0QdXlfuL5UEdQTljlgXMnL39AyaL21o', 1796108218076, 1796108218179, 0);
+INSERT INTO session VALUES (1, 1, 1, NULL, X'7BA207BC26366D1D287D627D6F0E971166287590AFA1915D447B92F8012DB868', 1796108218179, 1796108218179, 'password', 1796108218179, '127.0.0.1', '', NULL);
+INSERT INTO session VALUES (2, 1, NULL, 1, X'748D16E11355FA5F757501784B64F513D75F5E44BE198CCF6F2B63A03406F919', 1796108218235, 1796108218235, 'password', 1796108218235, '127.0.0.1', '', NULL);
+INSERT INTO link VALUES (X'CE8CA989ADBCD3D76267FF26AE40B0712AED37EA1A2E78D8EF5BFFF745F25D79', NULL, NULL, NULL, 1796110017993);
 INSERT INTO role VALUES (1, 1, 'Admin', 1, 1);
 INSERT INTO role VALUES (2, 1, 'Billing admin', 2, 0);
 INSERT INTO role VALUES (3, 1, 'Team lead', 3, 0);
@@ -268,54 +268,54 @@ INSERT INTO role_value VALUES (1, 'Member', 5);
 INSERT INTO role_value VALUES (1, 'Responder', 4);
 INSERT INTO role_value VALUES (1, 'Team lead', 3);
 INSERT INTO role_group VALUES (1, 'sre', 'SRE', 3);
-INSERT INTO resource VALUES (1, 1, 'User', '01a22fed-b7ae-7000-a7f8-488b5881c107', 'ana@example.org', 'ana@example.org', 'a', 1, 'Boss', 1, 1796100437934, 1796100437934, 3, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
-INSERT INTO resource VALUES (2, 1, 'User', '01a22fed-b7cd-7000-9825-9c5e9111bb9c', 'bob@example.org', 'bob@example.org', NULL, 1, NULL, 3, 1796100437965, 1796100437965, 2, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
-INSERT INTO resource VALUES (3, 1, 'User', '01a22fed-b7ce-7000-b443-a6aaaa2e31d2', 'gone@example.org', 'gone@example.org', NULL, 1, NULL, 3, 1796100437966, 1796100437966, 3, 1796100437972, '{"active":true,"userName":"gone@example.org"}');
-INSERT INTO resource VALUES (4, 1, 'Group', '01a22fed-b7cf-7000-9bad-c6283898f077', 'sre', 'SRE', NULL, NULL, NULL, NULL, 1796100437967, 1796100437972, 4, NULL, '{"displayName":"SRE"}');
-INSERT INTO resource VALUES (5, 1, 'Group', '01a22fed-b7d1-7000-ad49-8941b7083625', 'everybody', 'Everybody', NULL, NULL, NULL, NULL, 1796100437969, 1796100437969, 2, NULL, '{"displayName":"Everybody"}');
-INSERT INTO password VALUES (1, 1, '$argon2id$v=19$m=19456,t=2,p=1$9CwRRaT8GbLt0pwJRCuX4Q$jS0PkaTlhOceNaDV6YG8gSR3X+5uw4pmltRA+Fbti4o', 1796100437934);
+INSERT INTO resource VALUES (1, 1, 'User', '01a23064-6f12-7000-b72a-1e15b00a0b80', 'ana@example.org', 'ana@example.org', 'a', 1, 'Boss', 1, 1796108218130, 1796108218130, 3, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
+INSERT INTO resource VALUES (2, 1, 'User', '01a23064-6f30-7000-be75-ea2bb933cdd0', 'bob@example.org', 'bob@example.org', NULL, 1, NULL, 3, 1796108218160, 1796108218160, 2, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
+INSERT INTO resource VALUES (3, 1, 'User', '01a23064-6f31-7000-9b4e-582dc524cb29', 'gone@example.org', 'gone@example.org', NULL, 1, NULL, 3, 1796108218161, 1796108218161, 3, 1796108218167, '{"active":true,"userName":"gone@example.org"}');
+INSERT INTO resource VALUES (4, 1, 'Group', '01a23064-6f33-7000-a72e-526f787a554c', 'sre', 'SRE', NULL, NULL, NULL, NULL, 1796108218163, 1796108218167, 4, NULL, '{"displayName":"SRE"}');
+INSERT INTO resource VALUES (5, 1, 'Group', '01a23064-6f34-7000-9eeb-130f5d461104', 'everybody', 'Everybody', NULL, NULL, NULL, NULL, 1796108218164, 1796108218164, 2, NULL, '{"displayName":"Everybody"}');
+INSERT INTO password VALUES (1, 1, '$argon2id$v=19$m=19456,t=2,p=1$VAm7Yma4HC6QUwW/MmnkFQ$JDxsw1l/51Lyu9o14UZBj/rvAPljNQCdrIdDECIdTkY', 1796108218130);
 INSERT INTO tally VALUES (1, 'Group', 0, 2);
 INSERT INTO tally VALUES (1, 'User', 0, 2);
-INSERT INTO cursor_key VALUES (1, X'D7A6B38DB71895684389166E105824218F7AFBFD3EB43ABF5B177F243414A9E0');
+INSERT INTO cursor_key VALUES (1, X'366855E607A0CC510A9537D5D9B6B89EB529E6DFAB92BCD3A35AD3719EE19407');
 INSERT INTO resource_value VALUES (1, 'emails.value', 'ana@example.org', 1);
-INSERT INTO team_member VALUES (4, 1, 0, 1796100437967);
-INSERT INTO team_member VALUES (4, 2, 0, 1796100437971);
-INSERT INTO team_member VALUES (4, 3, 0, 1796100437967);
-INSERT INTO team_member VALUES (5, 4, 1, 1796100437969);
-INSERT INTO exchange VALUES (1, 1, 1, 1796100437934, '127.0.0.1', '01a22fed-b7ae-74bb-a94a-cf5dd5860f06', 'POST', '/scim/v2/Users', 'create', 'created user ana@example.org', '01a22fed-b7ae-7000-a7f8-488b5881c107', 201, 8, 10, NULL, NULL, 29293, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (2, 1, 1, 1796100437965, '127.0.0.1', '01a22fed-b7cd-7424-8e7f-34d4e78547f9', 'POST', '/scim/v2/Users', 'create', 'created user bob@example.org', '01a22fed-b7cd-7000-9825-9c5e9111bb9c', 201, 11, 12, NULL, NULL, 694, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (3, 1, 1, 1796100437966, '127.0.0.1', '01a22fed-b7ce-7a70-a5bb-439fa2265f66', 'POST', '/scim/v2/Users', 'create', 'created user gone@example.org', '01a22fed-b7ce-7000-b443-a6aaaa2e31d2', 201, 13, 14, NULL, NULL, 521, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (4, 1, 1, 1796100437967, '127.0.0.1', '01a22fed-b7cf-7c52-a82a-14879587549b', 'POST', '/scim/v2/Groups', 'create', 'created team SRE with 2 members', '01a22fed-b7cf-7000-9bad-c6283898f077', 201, 15, 18, NULL, NULL, 1106, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (5, 1, 1, 1796100437969, '127.0.0.1', '01a22fed-b7d1-7879-805e-0d260763cff6', 'POST', '/scim/v2/Groups', 'create', 'created team Everybody with 1 member', '01a22fed-b7d1-7000-ad49-8941b7083625', 201, 19, 20, NULL, NULL, 1113, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (6, 1, 1, 1796100437971, '127.0.0.1', '01a22fed-b7d3-76b5-b774-a95a3e69bfe9', 'PATCH', '/scim/v2/Groups/01a22fed-b7cf-7000-9bad-c6283898f077', 'change', 'added 1 member to team SRE', '01a22fed-b7cf-7000-9bad-c6283898f077', 204, 21, 22, NULL, NULL, 761, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (7, 1, 1, 1796100437972, '127.0.0.1', '01a22fed-b7d4-7b9f-be00-97565d90cd8b', 'DELETE', '/scim/v2/Users/01a22fed-b7ce-7000-b443-a6aaaa2e31d2', 'delete', 'deleted user gone@example.org', '01a22fed-b7ce-7000-b443-a6aaaa2e31d2', 204, 23, 24, NULL, NULL, 766, '[]', NULL, NULL);
-INSERT INTO exchange VALUES (8, 1, 1, 1796100437974, '127.0.0.1', '01a22fed-b7d6-70ac-ab1e-b9bd35c65616', 'POST', '/scim/v2/Users', 'create', 'refused to create a user', NULL, 409, NULL, NULL, 'uniqueness', 'userName "ana@example.org" belongs to another User already', 543, '[]', '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ana@example.org"}', '{"detail":"userName \"ana@example.org\" belongs to another User already","schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"scimType":"uniqueness","status":"409"}');
-INSERT INTO event VALUES (1, 1, 1796100437789, 'operator', 'tenant.created', 'acme', NULL, NULL, '{"name":"acme"}');
-INSERT INTO event VALUES (2, 1, 1796100437832, 'operator', 'token.created', '1', NULL, NULL, '{"expires":null,"for":"scim","name":"SCIM","prefix":"rcs_ff854e","scopes":[]}');
-INSERT INTO event VALUES (3, 1, 1796100437840, 'operator', 'setting.changed', 'password_sign_in', NULL, 'false', 'true');
-INSERT INTO event VALUES (4, 1, 1796100437876, 'operator', 'account.created', '1', NULL, NULL, '{"email":"admin@example.org"}');
-INSERT INTO event VALUES (5, 1, 1796100437884, 'operator', 'role.mapped', 'Boss', NULL, NULL, '{"by":"value","role":"Admin"}');
-INSERT INTO event VALUES (6, 1, 1796100437892, 'operator', 'role.mapped', 'SRE', NULL, NULL, '{"by":"group","role":"Team lead"}');
-INSERT INTO event VALUES (7, 1, 1796100437930, 'operator', 'token.created', '2', NULL, NULL, '{"expires":null,"for":"api","name":"SCIM","prefix":"rca_aad6c6","scopes":["read"]}');
-INSERT INTO event VALUES (8, 1, 1796100437934, 'token:1', 'user.created', '01a22fed-b7ae-7000-a7f8-488b5881c107', NULL, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
-INSERT INTO event VALUES (9, 1, 1796100437934, 'token:1', 'role.assigned', '01a22fed-b7ae-7000-a7f8-488b5881c107', NULL, NULL, '{"role":"Admin"}');
-INSERT INTO event VALUES (10, 1, 1796100437934, 'token:1', 'user.password_changed', '01a22fed-b7ae-7000-a7f8-488b5881c107', NULL, NULL, '{"password":"set"}');
-INSERT INTO event VALUES (11, 1, 1796100437965, 'token:1', 'user.created', '01a22fed-b7cd-7000-9825-9c5e9111bb9c', NULL, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
-INSERT INTO event VALUES (12, 1, 1796100437965, 'token:1', 'role.assigned', '01a22fed-b7cd-7000-9825-9c5e9111bb9c', NULL, NULL, '{"role":"Member"}');
-INSERT INTO event VALUES (13, 1, 1796100437966, 'token:1', 'user.created', '01a22fed-b7ce-7000-b443-a6aaaa2e31d2', NULL, NULL, '{"active":true,"userName":"gone@example.org"}');
-INSERT INTO event VALUES (14, 1, 1796100437966, 'token:1', 'role.assigned', '01a22fed-b7ce-7000-b443-a6aaaa2e31d2', NULL, NULL, '{"role":"Member"}');
-INSERT INTO event VALUES (15, 1, 1796100437967, 'token:1', 'team.created', '01a22fed-b7cf-7000-9bad-c6283898f077', NULL, NULL, '{"displayName":"SRE"}');
-INSERT INTO event VALUES (16, 1, 1796100437967, 'token:1', 'member.added', '01a22fed-b7cf-7000-9bad-c6283898f077', '01a22fed-b7ae-7000-a7f8-488b5881c107', NULL, NULL);
-INSERT INTO event VALUES (17, 1, 1796100437967, 'token:1', 'member.added', '01a22fed-b7cf-7000-9bad-c6283898f077', '01a22fed-b7ce-7000-b443-a6aaaa2e31d2', NULL, NULL);
-INSERT INTO event VALUES (18, 1, 1796100437967, 'token:1', 'role.assigned', '01a22fed-b7ce-7000-b443-a6aaaa2e31d2', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
-INSERT INTO event VALUES (19, 1, 1796100437969, 'token:1', 'team.created', '01a22fed-b7d1-7000-ad49-8941b7083625', NULL, NULL, '{"displayName":"Everybody"}');
-INSERT INTO event VALUES (20, 1, 1796100437969, 'token:1', 'subteam.added', '01a22fed-b7d1-7000-ad49-8941b7083625', '01a22fed-b7cf-7000-9bad-c6283898f077', NULL, NULL);
-INSERT INTO event VALUES (21, 1, 1796100437971, 'token:1', 'member.added', '01a22fed-b7cf-7000-9bad-c6283898f077', '01a22fed-b7cd-7000-9825-9c5e9111bb9c', NULL, NULL);
-INSERT INTO event VALUES (22, 1, 1796100437971, 'token:1', 'role.assigned', '01a22fed-b7cd-7000-9825-9c5e9111bb9c', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
-INSERT INTO event VALUES (23, 1, 1796100437972, 'token:1', 'member.removed', '01a22fed-b7cf-7000-9bad-c6283898f077', '01a22fed-b7ce-7000-b443-a6aaaa2e31d2', NULL, NULL);
-INSERT INTO event VALUES (24, 1, 1796100437972, 'token:1', 'user.deleted', '01a22fed-b7ce-7000-b443-a6aaaa2e31d2', NULL, '{"active":true,"userName":"gone@example.org"}', NULL);
-INSERT INTO event VALUES (25, 1, 1796100437984, 'account:1', 'account.signed_in', '1', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
-INSERT INTO event VALUES (26, 1, 1796100438043, 'person:01a22fed-b7ae-7000-a7f8-488b5881c107', 'user.signed_in', '01a22fed-b7ae-7000-a7f8-488b5881c107', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
+INSERT INTO team_member VALUES (4, 1, 0, 1796108218163);
+INSERT INTO team_member VALUES (4, 2, 0, 1796108218166);
+INSERT INTO team_member VALUES (4, 3, 0, 1796108218163);
+INSERT INTO team_member VALUES (5, 4, 1, 1796108218164);
+INSERT INTO exchange VALUES (1, 1, 1, 1796108218130, '127.0.0.1', '01a23064-6f12-72fe-8043-bfede64a144a', 'POST', '/scim/v2/Users', 'create', 'created user ana@example.org', '01a23064-6f12-7000-b72a-1e15b00a0b80', 201, 8, 10, NULL, NULL, 28884, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (2, 1, 1, 1796108218160, '127.0.0.1', '01a23064-6f30-7a78-a921-ccedfffcae99', 'POST', '/scim/v2/Users', 'create', 'created user bob@example.org', '01a23064-6f30-7000-be75-ea2bb933cdd0', 201, 11, 12, NULL, NULL, 629, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (3, 1, 1, 1796108218161, '127.0.0.1', '01a23064-6f31-7ed0-ba28-cf138aa7d5be', 'POST', '/scim/v2/Users', 'create', 'created user gone@example.org', '01a23064-6f31-7000-9b4e-582dc524cb29', 201, 13, 14, NULL, NULL, 465, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (4, 1, 1, 1796108218163, '127.0.0.1', '01a23064-6f33-706e-96e8-0bde58ffc4ee', 'POST', '/scim/v2/Groups', 'create', 'created team SRE with 2 members', '01a23064-6f33-7000-a72e-526f787a554c', 201, 15, 18, NULL, NULL, 1105, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (5, 1, 1, 1796108218164, '127.0.0.1', '01a23064-6f34-7d6a-ac33-9b4743a01445', 'POST', '/scim/v2/Groups', 'create', 'created team Everybody with 1 member', '01a23064-6f34-7000-9eeb-130f5d461104', 201, 19, 20, NULL, NULL, 1149, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (6, 1, 1, 1796108218166, '127.0.0.1', '01a23064-6f36-7a99-9400-49c8ef6c7041', 'PATCH', '/scim/v2/Groups/01a23064-6f33-7000-a72e-526f787a554c', 'change', 'added 1 member to team SRE', '01a23064-6f33-7000-a72e-526f787a554c', 204, 21, 22, NULL, NULL, 767, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (7, 1, 1, 1796108218167, '127.0.0.1', '01a23064-6f37-7e45-8aec-e6779324e52e', 'DELETE', '/scim/v2/Users/01a23064-6f31-7000-9b4e-582dc524cb29', 'delete', 'deleted user gone@example.org', '01a23064-6f31-7000-9b4e-582dc524cb29', 204, 23, 24, NULL, NULL, 732, '[]', NULL, NULL);
+INSERT INTO exchange VALUES (8, 1, 1, 1796108218169, '127.0.0.1', '01a23064-6f39-72da-8a64-0d90f6d26f77', 'POST', '/scim/v2/Users', 'create', 'refused to create a user', NULL, 409, NULL, NULL, 'uniqueness', 'userName "ana@example.org" belongs to another User already', 477, '[]', '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ana@example.org"}', '{"detail":"userName \"ana@example.org\" belongs to another User already","schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"scimType":"uniqueness","status":"409"}');
+INSERT INTO event VALUES (1, 1, 1796108217997, 'operator', 'tenant.created', 'acme', NULL, NULL, '{"name":"acme"}');
+INSERT INTO event VALUES (2, 1, 1796108218035, 'operator', 'token.created', '1', NULL, NULL, '{"expires":null,"for":"scim","name":"SCIM","prefix":"rcs_e5d54d","scopes":[]}');
+INSERT INTO event VALUES (3, 1, 1796108218042, 'operator', 'setting.changed', 'password_sign_in', NULL, 'false', 'true');
+INSERT INTO event VALUES (4, 1, 1796108218076, 'operator', 'account.created', '1', NULL, NULL, '{"email":"admin@example.org"}');
+INSERT INTO event VALUES (5, 1, 1796108218083, 'operator', 'role.mapped', 'Boss', NULL, NULL, '{"by":"value","role":"Admin"}');
+INSERT INTO event VALUES (6, 1, 1796108218090, 'operator', 'role.mapped', 'SRE', NULL, NULL, '{"by":"group","role":"Team lead"}');
+INSERT INTO event VALUES (7, 1, 1796108218127, 'operator', 'token.created', '2', NULL, NULL, '{"expires":null,"for":"api","name":"SCIM","prefix":"rca_b1d642","scopes":["read"]}');
+INSERT INTO event VALUES (8, 1, 1796108218130, 'token:1', 'user.created', '01a23064-6f12-7000-b72a-1e15b00a0b80', NULL, NULL, '{"active":true,"emails":[{"primary":true,"type":"work","value":"ana@example.org"}],"externalId":"a","roleName":"Boss","userName":"ana@example.org"}');
+INSERT INTO event VALUES (9, 1, 1796108218130, 'token:1', 'role.assigned', '01a23064-6f12-7000-b72a-1e15b00a0b80', NULL, NULL, '{"role":"Admin"}');
+INSERT INTO event VALUES (10, 1, 1796108218130, 'token:1', 'user.password_changed', '01a23064-6f12-7000-b72a-1e15b00a0b80', NULL, NULL, '{"password":"set"}');
+INSERT INTO event VALUES (11, 1, 1796108218160, 'token:1', 'user.created', '01a23064-6f30-7000-be75-ea2bb933cdd0', NULL, NULL, '{"active":true,"title":"Züge","userName":"bob@example.org"}');
+INSERT INTO event VALUES (12, 1, 1796108218160, 'token:1', 'role.assigned', '01a23064-6f30-7000-be75-ea2bb933cdd0', NULL, NULL, '{"role":"Member"}');
+INSERT INTO event VALUES (13, 1, 1796108218161, 'token:1', 'user.created', '01a23064-6f31-7000-9b4e-582dc524cb29', NULL, NULL, '{"active":true,"userName":"gone@example.org"}');
+INSERT INTO event VALUES (14, 1, 1796108218161, 'token:1', 'role.assigned', '01a23064-6f31-7000-9b4e-582dc524cb29', NULL, NULL, '{"role":"Member"}');
+INSERT INTO event VALUES (15, 1, 1796108218163, 'token:1', 'team.created', '01a23064-6f33-7000-a72e-526f787a554c', NULL, NULL, '{"displayName":"SRE"}');
+INSERT INTO event VALUES (16, 1, 1796108218163, 'token:1', 'member.added', '01a23064-6f33-7000-a72e-526f787a554c', '01a23064-6f12-7000-b72a-1e15b00a0b80', NULL, NULL);
+INSERT INTO event VALUES (17, 1, 1796108218163, 'token:1', 'member.added', '01a23064-6f33-7000-a72e-526f787a554c', '01a23064-6f31-7000-9b4e-582dc524cb29', NULL, NULL);
+INSERT INTO event VALUES (18, 1, 1796108218163, 'token:1', 'role.assigned', '01a23064-6f31-7000-9b4e-582dc524cb29', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
+INSERT INTO event VALUES (19, 1, 1796108218164, 'token:1', 'team.created', '01a23064-6f34-7000-9eeb-130f5d461104', NULL, NULL, '{"displayName":"Everybody"}');
+INSERT INTO event VALUES (20, 1, 1796108218164, 'token:1', 'subteam.added', '01a23064-6f34-7000-9eeb-130f5d461104', '01a23064-6f33-7000-a72e-526f787a554c', NULL, NULL);
+INSERT INTO event VALUES (21, 1, 1796108218166, 'token:1', 'member.added', '01a23064-6f33-7000-a72e-526f787a554c', '01a23064-6f30-7000-be75-ea2bb933cdd0', NULL, NULL);
+INSERT INTO event VALUES (22, 1, 1796108218166, 'token:1', 'role.assigned', '01a23064-6f30-7000-be75-ea2bb933cdd0', NULL, '{"role":"Member"}', '{"role":"Team lead"}');
+INSERT INTO event VALUES (23, 1, 1796108218167, 'token:1', 'member.removed', '01a23064-6f33-7000-a72e-526f787a554c', '01a23064-6f31-7000-9b4e-582dc524cb29', NULL, NULL);
+INSERT INTO event VALUES (24, 1, 1796108218167, 'token:1', 'user.deleted', '01a23064-6f31-7000-9b4e-582dc524cb29', NULL, '{"active":true,"userName":"gone@example.org"}', NULL);
+INSERT INTO event VALUES (25, 1, 1796108218179, 'account:1', 'account.signed_in', '1', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
+INSERT INTO event VALUES (26, 1, 1796108218235, 'person:01a23064-6f12-7000-b72a-1e15b00a0b80', 'user.signed_in', '01a23064-6f12-7000-b72a-1e15b00a0b80', NULL, NULL, '{"address":"127.0.0.1","by":"password"}');
 INSERT INTO sqlite_sequence VALUES ('tenant', 1);
 INSERT INTO sqlite_sequence VALUES ('role', 5);
 INSERT INTO sqlite_sequence VALUES ('token', 2);
@@ -375,7 +375,6 @@ END;
 CREATE TRIGGER resource_is_purged AFTER DELETE ON resource WHEN old.deleted_at IS NULL BEGIN
     UPDATE tally SET live = live - 1 WHERE tenant = old.tenant AND kind = old.kind AND block = old.row >> 10;
 END;
-CREATE INDEX resource_value_resource ON resource_value (resource);
 CREATE INDEX team_member_member ON team_member (member, team);
 CREATE INDEX team_member_down ON team_member (team, member) WHERE nested;
 CREATE INDEX team_member_up ON team_member (member, team) WHERE nested;
