@@ -387,12 +387,12 @@ CREATE TABLE exchange (
     response_body TEXT
 ) STRICT;
 
--- What the log is looked through by, newest first. All but the one of subjects grow at their ends alone, so a line costs
--- them no page of its own. Reads are most of most logs. So that one is of the others, and who was read is found along the
--- first; nor is anything won by an index of reads as such, or by one of request ids, which tell the time. Refusals are few
--- in most logs, so their index can have all that a search decides by.
-CREATE INDEX exchange_tenant ON exchange (tenant, seq, subject);
-CREATE INDEX exchange_deed ON exchange (tenant, deed, seq) WHERE deed <> 'read';
+-- What the log is looked through by, newest first. All but the one of subjects grow at their ends alone, and each is a page
+-- of its own for a commit: so deletions have one, which are few, and what else is asked for by deed is found along the
+-- first, as who was read is, and a request, whose id tells the time. Reads are most of most logs, so the index of subjects
+-- is of the others. Refusals are few in most, so theirs can have all that a search decides by.
+CREATE INDEX exchange_tenant ON exchange (tenant, seq, deed, subject);
+CREATE INDEX exchange_deleting ON exchange (tenant, seq) WHERE deed = 'delete';
 CREATE INDEX exchange_refused ON exchange (tenant, seq, at, status, deed) WHERE status >= 400;
 CREATE INDEX exchange_subject ON exchange (tenant, subject, seq) WHERE subject IS NOT NULL AND deed <> 'read';
 

@@ -1,8 +1,9 @@
 //! Looking through the provisioning log, from the newest line back or from a line on.
 //!
 //! Each search takes the index that leaves the fewest lines and decides the rest line by line. Who was read has no
-//! index, for that would cost each read a page of the WAL: those lines are found along all of them, merged with the others. A
-//! request's id has none either, for it tells when the request came.
+//! index, for that would cost each read a page of the WAL, nor has what was created or changed: those lines are found
+//! along all of them, merged with others where an index has some. A request's id has none either, for it tells when the
+//! request came.
 //! How many lines may be looked at has a bound, so that a page over a million opens as fast as one over ten: a search that
 //! finds too little within the bound says from where to look further.
 
@@ -21,7 +22,7 @@ use crate::id;
 /// Lines that one search looks at.
 const MOST_LINES: usize = 20_000;
 
-/// How many times as many a search for a subject's reads passes: their index has all that it decides by.
+/// How many times as many a search along all lines passes: their index has all that it decides by.
 const PASSED_FOR_ONE: usize = 5;
 
 /// Lines before and after its time among which a request's are looked for first.
@@ -155,7 +156,7 @@ fn within(
         Direction::Newer(after) => low = low.max(after.saturating_add(1)),
     }
     let mut edge = None;
-    if sources.contains(&READS_OF_ONE) {
+    if sources.contains(&READS_OF_ONE) || sources.contains(&OF_A_DEED) {
         edge = beyond(snapshot, tenant, low..high, direction, most)?;
         match (edge, direction) {
             (Some(edge), Direction::Older(_)) => low = edge,
@@ -191,6 +192,7 @@ type Source = (&'static str, &'static str);
 
 const CHANGES_OF_ONE: Source = ("exchange_subject", "subject = ?2 AND deed <> 'read'");
 const READS_OF_ONE: Source = ("exchange_tenant", "subject = ?2 AND deed = 'read'");
+const OF_A_DEED: Source = ("exchange_tenant", "deed = ?2");
 
 /// The statement that walks along these, merged in their order. `?1`: the tenant, `?3` and `?4`: from which place to before
 /// which, `?5`, `?6` and `?8`: whether the subject, the text and the request's id are wanted, `?7`: how many lines.
@@ -258,11 +260,13 @@ fn narrowest(filter: &Filter) -> (&'static [Source], Column) {
             &[("exchange_refused", "status >= 400 AND ?2 IS NULL")],
             Column::Null,
         )
-    } else if let Some(deed) = filter.deed.filter(|deed| *deed != Deed::Read) {
+    } else if filter.deed == Some(Deed::Delete) {
         (
-            &[("exchange_deed", "deed = ?2 AND deed <> 'read'")],
-            text(deed.as_str()),
+            &[("exchange_deleting", "deed = 'delete' AND ?2 IS NULL")],
+            Column::Null,
         )
+    } else if let Some(deed) = filter.deed {
+        (&[OF_A_DEED], text(deed.as_str()))
     } else {
         (&[("exchange_tenant", "?2 IS NULL")], Column::Null)
     }
@@ -485,6 +489,8 @@ mod tests {
         vary(&|filter| filter.refused = Some(true));
         vary(&|filter| filter.refused = filter.refused.map(|_| false));
         vary(&|filter| filter.deed = Some(Deed::Read));
+        vary(&|filter| filter.deed = filter.deed.map(|_| Deed::Create));
+        vary(&|filter| filter.deed = filter.deed.map(|_| Deed::Delete));
         vary(&|filter| filter.subject = Some("id-3".to_owned()));
         vary(&|filter| filter.request_id = Some(request(21)));
         vary(&|filter| filter.words = Some("ana".to_owned()));
