@@ -17,7 +17,7 @@ use crate::scim::schema::Kind;
 use crate::sso::claims::{Claims, Logout};
 use crate::store::events::{self, Event};
 use crate::store::identities::{self, Identity};
-use crate::store::resources::{self, Stored};
+use crate::store::resources::{self, New, Stored};
 use crate::store::sessions::{self, Holder};
 use crate::store::sso::{self, Connection, Provider};
 use crate::store::{TenantId, Tx, archive as stored_archive, roles as stored_roles};
@@ -290,7 +290,7 @@ fn create(
         return Ok(Err(Denied::NameTaken));
     }
     let id = id::fresh(tx.now)?;
-    let user = roles::insert_user(tx, tenant, ROLLCALL, id, document)?;
+    let user = roles::insert_user(tx, tenant, ROLLCALL, id, New::of(document)?)?;
     let who = (connection.issuer.as_str(), claims.subject.as_str());
     link(tx, tenant, &user, who, "created")?;
     Ok(Ok(user))

@@ -15,7 +15,7 @@ use crate::scim::resource::{self, Document, fold};
 use crate::scim::schema::Kind;
 use crate::settings::UnmappedRole;
 use crate::store::events::{self, Event};
-use crate::store::resources::{self, Stored};
+use crate::store::resources::{self, New, Stored};
 use crate::store::roles::Scope;
 use crate::store::{Snapshot, TenantId, Tx, nesting, roles, settings};
 
@@ -34,11 +34,11 @@ pub fn insert_user(
     tenant: TenantId,
     actor: &str,
     id: String,
-    document: Document,
+    new: New,
 ) -> Result<Stored> {
     let rules = roles::rules(tx, tenant)?;
-    let role = decide(&rules, &roles::said(&document, vec![])).role;
-    let user = resources::insert_as(tx, tenant, Kind::User, id, Some(role), document)?;
+    let role = decide(&rules, &roles::said(&new.document, vec![])).role;
+    let user = resources::insert_as(tx, tenant, Kind::User, id, Some(role), new)?;
     let event = Event {
         actor,
         kind: "user.created",

@@ -173,8 +173,8 @@ impl Bulk {
             bulk::resolve(&mut data, &id_of)?;
         }
         let mut change = read(&self.call, action, data)?;
-        if let Change::Create { id, .. } = &mut change {
-            *id = promised.get(&index).cloned();
+        if let Change::Create(creation) = &mut change {
+            creation.id = promised.get(&index).cloned();
         }
         if let Some((place, ..)) = change.password() {
             *place = password;

@@ -25,19 +25,14 @@ use crate::scim::{self, ScimError};
 use crate::settings::ReturningTeam;
 use crate::store::archive::Archived;
 use crate::store::events::{self, Event};
-use crate::store::resources::{self, Stored};
+use crate::store::resources::{self, New, Stored};
 use crate::store::{self, Tx, removals, settings};
 
 /// A change whose body is valid in itself.
 #[derive(Debug)]
 pub(super) enum Change {
     /// POST.
-    Create {
-        kind: Kind,
-        incoming: Incoming,
-        /// The id that [`Change::future_id`] has told; none: a fresh one.
-        id: Option<String>,
-    },
+    Create(Creation),
     /// PUT.
     Replace { target: Target, incoming: Incoming },
     /// PATCH.
@@ -52,6 +47,20 @@ pub(super) enum Change {
     Delete { target: Target },
 }
 
+/// What a POST creates.
+#[derive(Debug)]
+pub(super) struct Creation {
+    kind: Kind,
+    new: New,
+    /// What of it nobody else may have.
+    names: Document,
+    members: Option<Vec<String>>,
+    password: Option<NewPassword>,
+    ignored: Vec<String>,
+    /// The id that [`Change::future_id`] has told; none: a fresh one.
+    pub(super) id: Option<String>,
+}
+
 impl Change {
     /// Reads the body of a POST.
     pub(super) fn create(call: &Call, kind: Kind, body: Value) -> Result<Change> {
@@ -61,11 +70,15 @@ impl Change {
             let active = incoming.document.entry("active");
             active.or_insert(Value::Bool(true));
         }
-        Ok(Change::Create {
+        Ok(Change::Create(Creation {
             kind,
-            incoming,
+            names: names(&incoming.document, kind),
+            new: New::of(incoming.document)?,
+            members: incoming.members,
+            password: incoming.password,
+            ignored: incoming.ignored,
             id: None,
-        })
+        }))
     }
 
     /// Reads the body of a PUT.
@@ -102,8 +115,8 @@ impl Change {
         &mut self,
     ) -> Option<(&mut Option<NewPassword>, Option<&Target>, Option<&Document>)> {
         match self {
-            Change::Create { incoming, .. } => {
-                Some((&mut incoming.password, None, Some(&incoming.document)))
+            Change::Create(creation) => {
+                Some((&mut creation.password, None, Some(&creation.new.document)))
             }
             Change::Replace { target, incoming } => Some((
                 &mut incoming.password,
@@ -136,9 +149,7 @@ impl Change {
         let marked = removals::unusual_since(tx, call.tenant)?;
         let mut outcome = match self {
             // Which is no removal.
-            Change::Create { kind, incoming, id } => {
-                return create(tx, call, kind, incoming, id, projection);
-            }
+            Change::Create(creation) => return create(tx, call, creation, projection),
             Change::Replace { target, incoming } => {
                 let before = find(tx, call.tenant, &target)?;
                 matching(if_match, &before)?;
@@ -187,8 +198,8 @@ impl Change {
         call: &Call,
         mut promised: impl Iterator<Item = &'p String>,
     ) -> Result<String> {
-        if let Change::Create { kind, incoming, .. } = self
-            && let Some(archived) = returning(tx, call, *kind, &incoming.document)?
+        if let Change::Create(creation) = self
+            && let Some(archived) = returning(tx, call, creation.kind, &creation.new.document)?
             && promised.all(|id| *id != archived.stored.id)
         {
             return Ok(archived.stored.id);
@@ -200,23 +211,28 @@ impl Change {
 fn create(
     tx: &Tx<'_>,
     call: &Call,
-    kind: Kind,
-    incoming: Incoming,
-    id: Option<String>,
+    creation: Creation,
     projection: &Projection,
 ) -> Result<Outcome> {
-    let document = incoming.document;
-    let projection = &with_written(projection, call, kind, &document, None);
+    let Creation {
+        kind,
+        new,
+        names,
+        members,
+        mut password,
+        ignored,
+        id,
+    } = creation;
+    let document = &new.document;
+    let projection = &with_written(projection, call, kind, document, None);
     // That a name is taken is said first. Who isn't refused costs no look-up for it: the index refuses what is taken.
-    let names = names(&document, kind);
     let told = |error| (unique(tx, call, kind, &names, None).err()).unwrap_or(error);
-    roles::check_role_name(tx, call.tenant, None, &document).map_err(told)?;
-    let mut password = incoming.password;
-    let (stored, is_new) = match returning(tx, call, kind, &document)? {
+    roles::check_role_name(tx, call.tenant, None, document).map_err(told)?;
+    let (stored, is_new) = match returning(tx, call, kind, document)? {
         Some(archived) => {
-            unique(tx, call, kind, &document, None)?;
+            unique(tx, call, kind, document, None)?;
             let actor = call.actor();
-            let mut document = document;
+            let mut document = new.document;
             let (_, withheld) = parted(&archived.stored.document, call.schemas.of(kind));
             give_back(&mut document, withheld);
             let stored = archive::revive(tx, call.tenant, &actor, &archived, document)?;
@@ -228,9 +244,9 @@ fn create(
         }
         None => {
             let resource_type = call.schemas.of(kind);
-            attributes::refuse_taken(tx, call.tenant, &document, None, resource_type)
+            attributes::refuse_taken(tx, call.tenant, document, None, resource_type)
                 .map_err(told)?;
-            let inserted = insert(tx, call, kind, id, document).map_err(|error| {
+            let inserted = insert(tx, call, kind, id, new).map_err(|error| {
                 if resources::is_taken(&error) {
                     told(error)
                 } else {
@@ -244,7 +260,7 @@ fn create(
         password::write(tx, call, &stored, &password)?;
     }
     // An empty list is what Entra and Okta send with every new group, before they add the members.
-    let (stored, delta) = match incoming.members {
+    let (stored, delta) = match members {
         Some(ids) if !ids.is_empty() => membership::replace(tx, call, stored, &ids)?,
         _ => (stored, Delta::default()),
     };
@@ -252,7 +268,7 @@ fn create(
     Ok(Outcome {
         action: words::creation(verb, &stored, &delta),
         subject: Some(stored.id.clone()),
-        ignored: incoming.ignored,
+        ignored,
         answer: if is_new && kind == Kind::User {
             with_resource(call, 201, Shown::new(call, stored, projection))
         } else {
@@ -362,18 +378,12 @@ fn returning(
     store::archive::returning(tx, call.tenant, kind, document)
 }
 
-fn insert(
-    tx: &Tx<'_>,
-    call: &Call,
-    kind: Kind,
-    id: Option<String>,
-    document: Document,
-) -> Result<Stored> {
+fn insert(tx: &Tx<'_>, call: &Call, kind: Kind, id: Option<String>, new: New) -> Result<Stored> {
     let id = id.map_or_else(|| id::fresh(tx.now), Ok)?;
     if kind == Kind::User {
-        return roles::insert_user(tx, call.tenant, &call.actor(), id, document);
+        return roles::insert_user(tx, call.tenant, &call.actor(), id, new);
     }
-    let stored = resources::insert_as(tx, call.tenant, kind, id, None, document)?;
+    let stored = resources::insert_as(tx, call.tenant, kind, id, None, new)?;
     changed(tx, call, "team.created", &stored, None, Some(&stored))?;
     Ok(stored)
 }

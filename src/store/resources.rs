@@ -59,6 +59,23 @@ impl Stored<String> {
     }
 }
 
+/// A document that is to be inserted.
+#[derive(Debug)]
+pub struct New {
+    /// It.
+    pub document: Document,
+    /// Its JSON, which is made before the transaction where it can be.
+    pub text: String,
+}
+
+impl New {
+    /// This one, with its text.
+    pub fn of(document: Document) -> Result<New> {
+        let text = json_text(&document)?;
+        Ok(New { document, text })
+    }
+}
+
 /// What to look for.
 #[derive(Clone, Debug)]
 pub struct Query<'a> {
@@ -164,7 +181,14 @@ pub fn external_id(document: &Document) -> Option<&str> {
 
 /// Inserts, version 1, `created` = `last_modified` = `tx.now`, under a fresh id and without a role.
 pub fn insert(tx: &Tx<'_>, tenant: TenantId, kind: Kind, document: Document) -> Result<Stored> {
-    insert_as(tx, tenant, kind, id::fresh(tx.now)?, None, document)
+    insert_as(
+        tx,
+        tenant,
+        kind,
+        id::fresh(tx.now)?,
+        None,
+        New::of(document)?,
+    )
 }
 
 /// As [`insert`], under an id that nothing else has, in whatever tenant, and with a User's role.
@@ -174,22 +198,22 @@ pub fn insert_as(
     kind: Kind,
     id: String,
     role: Option<RoleId>,
-    document: Document,
+    new: New,
 ) -> Result<Stored> {
     let stored = Stored {
         row: 0,
         kind,
         id,
-        document,
+        document: new.document,
         created: tx.now,
         last_modified: tx.now,
         version: 1,
-        text: String::new(),
+        text: new.text,
     };
     insert_stored(tx, tenant, stored, role, None)
 }
 
-/// Inserts one as it is, live or archived, whose row number and text aren't known yet.
+/// Inserts one as it is, live or archived, whose row number isn't known yet.
 pub(super) fn insert_stored(
     tx: &Tx<'_>,
     tenant: TenantId,
@@ -197,7 +221,6 @@ pub(super) fn insert_stored(
     role: Option<RoleId>,
     deleted_at: Option<Millis>,
 ) -> Result<Stored> {
-    let text = json_text(&stored.document)?;
     let columns = Columns::of(stored.kind, &stored.document)?;
     let row = tx
         .conn
@@ -221,7 +244,7 @@ pub(super) fn insert_stored(
                 Millis(stored.last_modified),
                 stored.version,
                 deleted_at,
-                text,
+                stored.text,
             ])
         })
         .doing("inserting a resource")?;
@@ -239,11 +262,7 @@ pub(super) fn insert_stored(
     let schemas = attributes::schemas(tx, tenant)?;
     let values = values(schemas.of(stored.kind), &stored.document);
     insert_values(tx, tenant, row, values.iter())?;
-    Ok(Stored {
-        row,
-        text,
-        ..stored
-    })
+    Ok(Stored { row, ..stored })
 }
 
 /// A live one by id.

@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension;
 
 use super::column::{Json, Millis};
-use super::resources::{self, Stored};
+use super::resources::{self, New, Stored};
 use super::team_resources::{self, Draft, TeamResource};
 use super::{Snapshot, TenantId, Tx, teams};
 use crate::error::{Doing, Result};
@@ -94,7 +94,7 @@ pub fn hand_over(tx: &Tx<'_>, tenant: TenantId, from: &Stored, to: &Stored) -> R
 /// Inserts a team under `id`, or under a fresh one where something has that.
 pub fn insert(tx: &Tx<'_>, tenant: TenantId, id: &str, document: Document) -> Result<Stored> {
     let id = free(tx, "resource", id)?;
-    resources::insert_as(tx, tenant, Kind::Group, id, None, document)
+    resources::insert_as(tx, tenant, Kind::Group, id, None, New::of(document)?)
 }
 
 /// Makes the user or team with this id, or else the live one with this name, a member. Tells whether it is live; `None`

@@ -5,7 +5,7 @@
 //! made again. SQLite writes and reads the JSON, so that documents keep every letter.
 
 use super::column::Millis;
-use super::resources::{self, Stored};
+use super::resources::{self, New, Stored};
 use super::sequence::{self, Sequence};
 use super::{Snapshot, TenantId, Tx, roles};
 use crate::error::{Doing, Result};
@@ -283,15 +283,16 @@ pub fn insert_resource(
     resource: Resource,
 ) -> Result<bool> {
     let time = |millis| jiff::Timestamp::from_millisecond(millis).doing("reading a time");
+    let new = New::of(resource.document)?;
     let stored = Stored {
         row: 0,
         kind,
         id: resource.id,
-        document: resource.document,
+        document: new.document,
         created: time(resource.created)?,
         last_modified: time(resource.last_modified)?,
         version: resource.version,
-        text: String::new(),
+        text: new.text,
     };
     let deleted_at = resource.deleted_at.map(time).transpose()?;
     let mut role = None;
