@@ -282,8 +282,8 @@ CREATE TABLE password (
 CREATE INDEX password_tenant ON password (tenant);
 
 -- How many live resources there are in each block of 1,024 row numbers: their sum is totalResults of a whole list, and
--- adding them up finds where a page deep inside it begins. A new resource is counted by the one statement beside its own
--- (src/store/resources.rs), the rest by triggers: for a statement that has one, SQLite keeps a copy of each page it touches.
+-- adding them up finds where a page deep inside it begins. What came last isn't counted here yet: blocks are entered when
+-- somebody comes into a later one (src/store/tally.rs). Triggers keep count in those that are.
 CREATE TABLE tally (
     tenant INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
     kind   TEXT    NOT NULL,

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Params, Row, params};
 
 use super::column::Millis;
 use super::resources::{self, COLUMNS, Stored, external_id};
-use super::{Snapshot, TenantId, Tx, known};
+use super::{Snapshot, TenantId, Tx, known, tally};
 use crate::error::{Doing, Result};
 use crate::scim::resource::{Document, fold, name_of};
 use crate::scim::schema::Kind;
@@ -126,6 +126,7 @@ pub fn undelete(
     let was = &archived.stored;
     let stored = resources::rewrite(tx, tenant, was, document, "deleted_at IS NOT NULL")?;
     known::clear(&tx.known.archives);
+    tally::returns(tx, tenant, stored.kind, stored.row)?;
     tx.conn
         .prepare_cached("UPDATE resource SET deleted_at = NULL WHERE tenant = ? AND row = ?")
         .and_then(|mut statement| statement.execute((tenant, stored.row)))

@@ -19,6 +19,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::known::Known;
+use super::tally::live;
 use super::tenants::{self, Tenant};
 use super::{Snapshot, Store, connection, upgrade};
 use crate::error::{Doing, Result};
@@ -413,10 +414,11 @@ pub(super) fn close(conn: Connection) -> Result<()> {
 /// What is in a database.
 pub(super) fn contents(conn: &Connection) -> Result<Contents> {
     conn.query_row(
-        "SELECT (SELECT count(*) FROM tenant),
-                (SELECT coalesce(sum(live), 0) FROM tally WHERE kind = 'User'),
-                (SELECT coalesce(sum(live), 0) FROM tally WHERE kind = 'Group'),
-                (SELECT coalesce(max(seq), 0) FROM event)",
+        &format!(
+            "SELECT count(*), coalesce(sum({}), 0), coalesce(sum({}), 0), (SELECT coalesce(max(seq), 0) FROM event) FROM tenant",
+            live("tenant.id", "'User'"),
+            live("tenant.id", "'Group'")
+        ),
         [],
         |row| {
             Ok(Contents {

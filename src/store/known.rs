@@ -46,6 +46,8 @@ pub(super) struct Known {
     /// The last number of each sequence that was given.
     pub(super) last: Shelf<Sequence, i64>,
     pub(super) rules: Shelf<TenantId, Arc<Rules>>,
+    /// From which block on the tally counts when it is asked.
+    pub(super) tails: Shelf<(TenantId, Kind), i64>,
     /// The last use of each token that was noted: in which second since 1970, and whether it was answered.
     pub(super) used: Shelf<i64, (i64, bool)>,
 }
@@ -63,6 +65,7 @@ impl Known {
             archives: _,
             last: _,
             rules: _,
+            tails: _,
             used: _,
         } = self;
         clear(bearers);
@@ -77,6 +80,7 @@ impl Known {
         clear(&self.archives);
         clear(&self.last);
         clear(&self.rules);
+        clear(&self.tails);
         clear(&self.used);
         // A new token is no change of one.
         self.bearers

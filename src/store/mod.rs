@@ -56,6 +56,7 @@ mod sequence;
 pub mod sessions;
 pub mod settings;
 pub mod sso;
+pub mod tally;
 pub mod team_copies;
 pub mod team_resources;
 pub mod teams;

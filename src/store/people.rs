@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::resources::{self, Stored};
 use super::teams;
-use super::{Snapshot, TenantId, nesting};
+use super::{Snapshot, TenantId, nesting, tally};
 use crate::error::{Doing, Result};
 use crate::scim::filter::{CompareOp, Filter};
 use crate::scim::member::Link;
@@ -84,7 +84,7 @@ pub fn count(snapshot: &Snapshot<'_>, tenant: TenantId) -> Result<u64> {
         )
         .and_then(|mut statement| statement.query_row((tenant, Kind::User), |row| row.get(0)))
         .doing("counting who is inactive")?;
-    let live = resources::count(snapshot, tenant, Kind::User)?;
+    let live = tally::count(snapshot, tenant, Kind::User)?;
     Ok(live.saturating_sub(inactive.unsigned_abs()))
 }
 

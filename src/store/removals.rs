@@ -8,7 +8,7 @@ use super::column::Millis;
 use super::events::BY_KIND;
 use super::nesting::Above;
 use super::resources::{self, Stored};
-use super::{Snapshot, TenantId, Tx, known, teams};
+use super::{Snapshot, TenantId, Tx, known, tally, teams};
 use crate::error::{Doing, Result};
 use crate::scim::schema::Kind;
 
@@ -62,7 +62,7 @@ pub fn recent(tx: &Tx<'_>, tenant: TenantId, kind: Kind, window: Duration) -> Re
             statement.query_row((tenant, Millis(tx.now - window)), |row| Ok((row.get(0)?, row.get(1)?)))
         })
         .doing("counting removals")?;
-    let live = resources::count(tx, tenant, kind)?;
+    let live = tally::count(tx, tenant, kind)?;
     Ok((
         removed.unsigned_abs(),
         live.saturating_sub(of_these_live.unsigned_abs()),

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::column::{Millis, json_text};
 use super::place::Start;
-use super::{Snapshot, TenantId, Tx, attributes, faults, known, search};
+use super::{Snapshot, TenantId, Tx, attributes, faults, known, search, tally};
 use crate::access::roles::RoleId;
 use crate::error::{Doing, Error, Result};
 use crate::id;
@@ -116,9 +116,6 @@ impl Query<'_> {
         }
     }
 }
-
-pub(super) const COUNT: &str =
-    "SELECT coalesce(sum(live), 0) FROM tally WHERE tenant = ? AND kind = ?";
 
 /// The columns as a literal, for the words of a statement that are not to be put together each time.
 macro_rules! columns {
@@ -251,13 +248,7 @@ pub(super) fn insert_stored(
     if deleted_at.is_some() {
         known::clear(&tx.known.archives);
     } else {
-        tx.conn
-            .prepare_cached(
-                "INSERT INTO tally (tenant, kind, block, live) VALUES (?, ?, ? >> 10, 1)
-                     ON CONFLICT (tenant, kind, block) DO UPDATE SET live = live + 1",
-            )
-            .and_then(|mut statement| statement.execute((tenant, stored.kind, row)))
-            .doing("counting a resource")?;
+        tally::came(tx, tenant, stored.kind, row)?;
     }
     let schemas = attributes::schemas(tx, tenant)?;
     let values = values(schemas.of(stored.kind), &stored.document);
@@ -559,16 +550,6 @@ pub(super) fn leave_index(tx: &Tx<'_>, tenant: TenantId, stored: &Stored) -> Res
     let schemas = attributes::schemas(tx, tenant)?;
     let values = values(schemas.of(stored.kind), &stored.document);
     remove_values(tx, tenant, stored.row, values.iter())
-}
-
-/// How many live ones of a kind there are, from the table that keeps count.
-pub fn count(snapshot: &Snapshot<'_>, tenant: TenantId, kind: Kind) -> Result<u64> {
-    let live: i64 = snapshot
-        .conn
-        .prepare_cached(COUNT)
-        .and_then(|mut statement| statement.query_row((tenant, kind), |row| row.get(0)))
-        .doing("counting resources")?;
-    Ok(live.unsigned_abs())
 }
 
 /// One page, in a stable order: by age, or by `sort_by` and then by age.

@@ -13,8 +13,8 @@ use self::order::Order;
 use super::attributes::schemas;
 use super::filter::{self, Lookup, Params, Translation};
 use super::place::{Place, Start};
-use super::resources::{self, Page, Query, Stored, at_row, by_row};
-use super::{Snapshot, TenantId};
+use super::resources::{Page, Query, Stored, at_row, by_row};
+use super::{Snapshot, TenantId, tally};
 use crate::error::{Doing, Result};
 use crate::scim::declare::Schemas;
 use crate::scim::filter::Filter;
@@ -28,7 +28,7 @@ pub fn run<D: FromText>(
     query: &Query<'_>,
 ) -> Result<Page<D>> {
     let total = || {
-        let count = |kind: &Kind| resources::count(snapshot, tenant, *kind);
+        let count = |kind: &Kind| tally::count(snapshot, tenant, *kind);
         query.kinds.iter().map(count).sum::<Result<u64>>()
     };
     let seekable = query.filter.is_none()

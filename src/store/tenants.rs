@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row};
 
 use super::column::Millis;
+use super::tally::live;
 use super::{Snapshot, TenantId, Tx, roles, sessions};
 use crate::error::{Doing, Result};
 use crate::scim::resource::fold;
@@ -151,8 +152,7 @@ pub fn owned(snapshot: &Snapshot<'_>, id: TenantId, now: Timestamp) -> Result<Ow
     snapshot
         .conn
         .prepare_cached(
-            "SELECT (SELECT coalesce(sum(live), 0) FROM tally WHERE tenant = ?1 AND kind = 'User'),
-                    (SELECT coalesce(sum(live), 0) FROM tally WHERE tenant = ?1 AND kind = 'Group'),
+            &format!("SELECT {}, {},
                     (SELECT count(*) FROM resource WHERE tenant = ?1 AND kind = 'User' AND deleted_at > 0),
                     (SELECT count(*) FROM resource WHERE tenant = ?1 AND kind = 'Group' AND deleted_at > 0),
                     (SELECT count(*) FROM resource AS team JOIN team_resource ON team_resource.team = team.row
@@ -161,6 +161,7 @@ pub fn owned(snapshot: &Snapshot<'_>, id: TenantId, now: Timestamp) -> Result<Ow
                      WHERE tenant = ?1 AND revoked IS NULL AND (expires IS NULL OR expires > ?2)),
                     (SELECT count(*) FROM account WHERE tenant = ?1),
                     (SELECT count(*) FROM session WHERE tenant = ?1 AND last_seen >= ?3 AND created >= ?4)",
+                live("?1", "'User'"), live("?1", "'Group'")),
         )
         .and_then(|mut statement| {
             let (idle, born) = (Millis(now - sessions::IDLE), Millis(now - sessions::LIFETIME));

@@ -13,7 +13,7 @@ use crate::scim::schema::Kind;
 use crate::store::events::{self, Recorded};
 use crate::store::tokens::{self, State, TokenKind};
 use crate::store::{
-    Snapshot, exchange_search, exchanges, people, removals, resources, roles, sso, tenants,
+    Snapshot, exchange_search, exchanges, people, removals, roles, sso, tally, tenants,
 };
 
 const HERE: &str = "/settings";
@@ -70,7 +70,7 @@ fn show(visit: &Visit<'_>) -> Result<Response> {
                 disabled => connection.disabled.is_some(),
             }),
             people => people::count(snapshot, tenant)?,
-            teams => resources::count(snapshot, tenant, Kind::Group)?,
+            teams => tally::count(snapshot, tenant, Kind::Group)?,
             request => request.map(|request| context! {
                 seq => request.seq,
                 at => moment(request.exchange.at),

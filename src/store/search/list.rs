@@ -8,10 +8,8 @@ use rusqlite::types::Value as Sql;
 use crate::error::{Doing, Result};
 use crate::scim::schema::Kind;
 use crate::store::place::{Place, Start};
+use crate::store::tally::{BLOCK_BITS, BLOCKS};
 use crate::store::{Snapshot, TenantId};
-
-/// Bits of a row number that tell rows of a block apart, as in schema.sql.
-const BLOCK_BITS: u32 = 10;
 
 /// The first `limit` places from `start` on, kind by kind; those before it, the nearest first, where it says so.
 pub(super) fn page(
@@ -77,7 +75,7 @@ fn skip(
     offset: u64,
 ) -> Result<(Option<i64>, u64)> {
     let add_up = || -> rusqlite::Result<_> {
-        let mut statement = snapshot.conn.prepare_cached(BLOCKS)?;
+        let mut statement = snapshot.conn.prepare_cached(&BLOCKS)?;
         let mut blocks = statement.query((tenant, kind))?;
         let mut left = offset;
         while let Some(row) = blocks.next()? {
@@ -111,8 +109,6 @@ fn rows(
         .doing("listing resources")
 }
 
-pub(super) const BLOCKS: &str =
-    "SELECT block, live FROM tally WHERE tenant = ? AND kind = ? ORDER BY block";
 pub(super) const FORWARD: &str = "SELECT row FROM resource
      WHERE tenant = ? AND kind = ? AND deleted_at IS NULL AND row > ? ORDER BY row LIMIT ? OFFSET ?";
 const BACKWARD: &str = "SELECT row FROM resource

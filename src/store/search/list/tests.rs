@@ -9,7 +9,7 @@ use rusqlite::StatementStatus;
 use serde_json::json;
 
 use super::super::{Params, Statement};
-use super::{BLOCKS, FORWARD};
+use super::FORWARD;
 use crate::scim::declare::Schemas;
 use crate::scim::filter::Filter;
 use crate::scim::path::AttrPath;
@@ -18,7 +18,7 @@ use crate::scim::schema::Kind;
 use crate::store::fixture::{COUNT, Fixture, at, document, fixture};
 use crate::store::place::Start;
 use crate::store::resources::{self, Page, Query, Stored};
-use crate::store::{TenantId, tenants};
+use crate::store::{TenantId, tally, tenants};
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(fixture);
 
@@ -274,8 +274,8 @@ fn the_last_page_of_a_long_list_costs_about_what_the_first_does() {
             };
             let mut texts = vec![
                 FORWARD.to_owned(),
-                BLOCKS.to_owned(),
-                resources::COUNT.to_owned(),
+                tally::BLOCKS.to_owned(),
+                tally::COUNT.to_owned(),
             ];
             for descending in [false, true] {
                 let params = Params::new(fixture.tenant, Schemas::built_in().clone());
