@@ -159,7 +159,6 @@ fn candidates(
     after: i64,
 ) -> Result<Vec<(i64, bool, Document)>> {
     // No name and no URN has a !.
-    // No name and no URN has a !.
     let literal = |text: &str| format!("%\"{}\"%", text.replace('_', "!_"));
     let urn = declaration.extension().map_or("%".to_owned(), literal);
     tx.conn

@@ -265,7 +265,7 @@ fn narrowest(filter: &Filter) -> (&'static [Source], Column) {
             &[("exchange_deleting", "deed = 'delete' AND ?2 IS NULL")],
             Column::Null,
         )
-    } else if let Some(deed) = filter.deed {
+    } else if let Some(deed) = filter.deed.filter(|deed| *deed != Deed::Read) {
         (&[OF_A_DEED], text(deed.as_str()))
     } else {
         (&[("exchange_tenant", "?2 IS NULL")], Column::Null)

@@ -534,13 +534,16 @@ fn remove_values<'a>(
     values: impl Iterator<Item = &'a (String, String)>,
 ) -> Result<()> {
     for (attribute, value) in values {
-        tx.conn
+        let removed = tx
+            .conn
             .prepare_cached(
                 "DELETE FROM resource_value
                  WHERE tenant = ? AND attribute = ? AND value = ? AND resource = ?",
             )
             .and_then(|mut statement| statement.execute((tenant, attribute, value, row)))
             .doing("removing a resource's value")?;
+        // By what it says now: whoever changes how values are told has to make the table anew.
+        debug_assert_eq!(removed, 1, "{attribute} {value:?}");
     }
     Ok(())
 }

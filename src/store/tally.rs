@@ -1,7 +1,7 @@
 //! How many users and groups are live, kept count of in blocks of row numbers.
 //!
-//! To count each as it comes would cost each a page of the WAL. So the table ends before what came last: a tenant's tail
-//! begins with the block behind the last one that it has there, and what is in the tail is counted when somebody asks, in the
+//! To count each as it comes would cost each a page of the WAL. So the table ends before what came last: the tail of a
+//! tenant and kind begins with the block behind the last one that it has there, and what is in the tail is counted when somebody asks, in the
 //! index that lists are ordered by. Whoever comes into a later block first has those before it entered, so no tail has more
 //! live resources than a block. Of the rest, triggers keep count (schema.sql); in the tail they find nothing to change.
 
@@ -72,7 +72,7 @@ pub(super) fn came(tx: &Tx<'_>, tenant: TenantId, kind: Kind, row: i64) -> Resul
     if block == tail {
         return Ok(());
     }
-    // The number was that of one who is purged.
+    // It is entered: the number was that of one who is purged, or somebody of the block came back meanwhile.
     tx.conn
         .prepare_cached(
             "INSERT INTO tally (tenant, kind, block, live) VALUES (?, ?, ?, 1)
@@ -209,7 +209,7 @@ mod tests {
             Ok(())
         }
 
-        /// What is counted, and what there is, for each tenant and kind; and how many are counted in tails.
+        /// What is counted, and what there is, for each tenant and kind.
         fn counts(&self, tx: &Tx<'_>) -> Result<(Vec<u64>, Vec<u64>)> {
             let (mut counted, mut live) = (vec![], vec![]);
             for tenant in &self.tenants[..2] {
