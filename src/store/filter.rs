@@ -126,7 +126,9 @@ impl Lookup {
             None if name == "externalId" && !value.is_empty() => {
                 (Index::ExternalId, value.to_owned())
             }
-            None | Some("value") if name == "emails" => (Index::Value, fold(value)),
+            None | Some("value") if name == "emails" && kind == Kind::User => {
+                (Index::Value, fold(value))
+            }
             None | Some("value") if name == kind.membership_attribute() => {
                 (Index::Link, value.to_owned())
             }

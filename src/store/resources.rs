@@ -472,7 +472,10 @@ pub(super) const DISPLAY_NAME: &str = "displayName";
 
 /// What is found through `resource_value`: attribute and value.
 fn values(resource_type: &ResourceType, document: &Document) -> BTreeSet<(String, String)> {
-    let emails = emails(document).map(|value| (EMAILS_VALUE.to_owned(), fold(value)));
+    // Only a tenant's own declaration gives a Group any, and that can be withdrawn.
+    let emails = emails(document)
+        .filter(|_| resource_type.kind == Kind::User)
+        .map(|value| (EMAILS_VALUE.to_owned(), fold(value)));
     // A Group's displayName is its name, and in a column.
     let display = document
         .get("displayName")

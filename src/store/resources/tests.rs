@@ -294,6 +294,13 @@ fn another_tenant_sees_nothing_and_changes_nothing() {
     theirs.insert(Kind::User, json!({"userName": "ada", "externalId": "X1"}));
 }
 
+#[test]
+fn what_a_tenant_calls_a_groups_emails_is_in_no_index_of_ours() {
+    let group =
+        document(json!({ "displayName": "ops", "emails": [{ "value": "ops@example.com" }] }));
+    assert_eq!(values(Kind::Group.resource_type(), &group), BTreeSet::new());
+}
+
 /// What happens to one of a few users, by its number.
 #[derive(Clone, Debug)]
 enum Deed {
